@@ -63,7 +63,9 @@ class Consumer:
         backoff = 0.5
         while not self.finished():
             try:
-                with psycopg.connect(self.options.dsn, autocommit=True, row_factory=namedtuple_row) as conn:
+                with psycopg.connect(
+                    self.options.dsn, autocommit=True, row_factory=namedtuple_row, client_encoding="utf8"
+                ) as conn:
                     backoff = 0.5
                     self.serve(conn)
                     return
