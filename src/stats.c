@@ -96,7 +96,8 @@ static void zero(pg_atomic_uint64 *from, Size bytes, bool init);
 static void observe(SfHistogram *histogram, pg_atomic_uint64 *buckets, int bits, int64 usec);
 static int	bucket_of(int64 usec, int bits);
 static int64 bucket_start(int bucket, int bits);
-static void summarize(SfHistogram *histogram, pg_atomic_uint64 *buckets, int bits, SfDelays *result);
+static void summarize(SfHistogram *histogram, pg_atomic_uint64 *buckets, int bits,
+					  SfDelays *result);
 static float8 quantile(const int64 *buckets, int64 total, int bits, float8 q, int64 max);
 static SfActionSlot *find_action(uint64 key, uint64 *place);
 
