@@ -79,7 +79,8 @@ static HTAB *known_databases = NULL;
 static MemoryContext turn_context = NULL;
 static TimestampTz read_at = 0; /* next reading of pg_database */
 static TimestampTz shortage_until = 0;
-static bool worker_shortage = false;
+static bool worker_shortage = false;	/* as of the turn before */
+static bool missing;			/* a worker could not be started in this turn */
 static TimestampTz now;			/* at the start of the turn */
 
 static void turn(void);
@@ -91,7 +92,7 @@ static void drop_unlisted(void);
 static void learn(SfKnown *known);
 static bool is_alive(SfKnown *known, int worker);
 static bool any_alive(SfKnown *known);
-static void keep(SfKnown *known, int nworkers);
+static void keep(SfKnown *known, int first, int end);
 static void start_child(SfKnown *known, int worker);
 static TimestampTz next_moment(void);
 
@@ -167,6 +168,7 @@ turn(void)
 	bool		looking = false;
 	bool		crowded = false;
 
+	missing = false;
 	read_requests();
 	if (now >= read_at || read_at - now > sf_guc_reconcile_interval * USECS_PER_SEC)
 		read_databases();
@@ -180,7 +182,7 @@ turn(void)
 		if (!known->wanted || sf_shm_database_held(known->dboid))
 			continue;
 		if (known->state == SF_DATABASE_SERVED)
-			keep(known, sf_guc_workers);
+			keep(known, 0, 1);
 		else if (known->state == SF_DATABASE_UNKNOWN)
 		{
 			if (is_alive(known, 0))
@@ -190,7 +192,16 @@ turn(void)
 		}
 	}
 	if (unknown != NULL && !looking)
-		keep(unknown, 1);
+		keep(unknown, 0, 1);
+
+	/* further workers come after each database has its first */
+	hash_seq_init(&status, known_databases);
+	while ((known = hash_seq_search(&status)) != NULL)
+		if (known->wanted && known->state == SF_DATABASE_SERVED &&
+			!sf_shm_database_held(known->dboid))
+			keep(known, 1, sf_guc_workers);
+
+	worker_shortage = missing;
 	sf_shm_set_shortage(worker_shortage, crowded);
 }
 
@@ -381,14 +392,19 @@ any_alive(SfKnown *known)
 	return alive;
 }
 
-/* Start those of the first workers of a database that do not run. */
+/* Start those workers of a database, first to end - 1, that do not run. */
 static void
-keep(SfKnown *known, int nworkers)
+keep(SfKnown *known, int first, int end)
 {
-	for (int i = 0; i < nworkers; i++)
-		if (!is_alive(known, i) && known->children[i].not_before <= now &&
-			shortage_until <= now)
+	for (int i = first; i < end; i++)
+	{
+		if (is_alive(known, i) || known->children[i].not_before > now)
+			continue;
+		if (shortage_until > now)
+			missing = true;
+		else
 			start_child(known, i);
+	}
 }
 
 static void
@@ -419,7 +435,6 @@ start_child(SfKnown *known, int number)
 	if (started)
 	{
 		child->started = now;
-		worker_shortage = false;
 		return;
 	}
 
@@ -431,7 +446,7 @@ start_child(SfKnown *known, int number)
 				 errmsg("no worker slot is free for sopflow"),
 				 errdetail("Due tasks of database %u wait until there is one.", known->dboid),
 				 errhint("You might need to increase max_worker_processes.")));
-	worker_shortage = true;
+	missing = true;
 }
 
 /* When to look again if nobody wakes us. */

@@ -24,6 +24,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -374,7 +375,11 @@ do_pass(void)
 	pass.careful = self.careful;
 	sf_dispatch_pass(&pass);
 	if (self.number == 0)
+	{
+		PushActiveSnapshot(GetLatestSnapshot());
 		sf_dispatch_alerts();
+		PopActiveSnapshot();
+	}
 	end_work();
 
 	/* it has committed */
@@ -391,7 +396,6 @@ do_pass(void)
 		self.retry = SF_RETRY_MIN;
 	else
 		self.retry = Min(self.retry * 2, SF_RETRY_MAX);
-	sf_stats_count(SF_COUNT_PASSES, 1);
 	sf_shm_worker_count(pass.done);
 }
 
@@ -417,7 +421,9 @@ do_sweep(void)
 		sf_shm_expiry_lower(PG_INT64_MIN);
 		return;
 	}
+	PushActiveSnapshot(GetTransactionSnapshot());
 	sf_dispatch_expire(&block, &earliest);
+	PopActiveSnapshot();
 	end_work();
 
 	self.sweep_block = block;
@@ -442,7 +448,9 @@ do_retention(void)
 	{
 		if (begin_work("sopflow: history partitions"))
 		{
+			PushActiveSnapshot(GetTransactionSnapshot());
 			sf_dispatch_retention();
+			PopActiveSnapshot();
 			end_work();
 			self.retention_at = sf_clock_real() + SF_RETENTION_GAP;
 		}
