@@ -44,7 +44,7 @@
 #define SF_LAUNCHER_RESTART_S	2
 #define SF_LIBRARY				"sopflow"
 
-#define USECS(ms)				((ms) * INT64CONST(1000))
+#define USECS(ms)				(INT64CONST(1000) * (ms))
 
 /* a worker that lived as long as this has not failed to start */
 #define SF_LIVED				USECS(10000)

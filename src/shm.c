@@ -61,7 +61,6 @@
 #define SF_HOLD_PATIENCE_MS 1000	/* before workers get SIGTERM */
 #define SF_HOLD_LIMIT_MS	15000	/* before we give up */
 
-
 SfShared   *sf_shared = NULL;
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;

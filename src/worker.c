@@ -37,7 +37,7 @@
 #include "stats.h"
 #include "worker.h"
 
-#define MSEC(n)						((n) * INT64CONST(1000))
+#define MSEC(n)						(INT64CONST(1000) * (n))
 
 /* between the slices of a reconcile scan */
 #define SF_PATROL_GAP				MSEC(10)

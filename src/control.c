@@ -1,0 +1,236 @@
+/*
+ * control.c
+ *	  What operators do with runs and tasks.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "clock.h"
+#include "control.h"
+#include "ledger.h"
+#include "plan.h"
+#include "shm.h"
+
+typedef struct SfIds
+{
+	int64	   *ids;
+	int			nids;
+	int			allocated;
+} SfIds;
+
+static void
+collect_id(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	SfIds	   *ids = arg;
+
+	if (ids->nids == ids->allocated)
+	{
+		ids->allocated = Max(64, ids->allocated * 2);
+		ids->ids = ids->ids == NULL ? palloc(ids->allocated * sizeof(int64)) :
+			repalloc_huge(ids->ids, ids->allocated * sizeof(int64));
+	}
+	ids->ids[ids->nids++] = sf_row_int64(tuple, desc, 1, 0);
+}
+
+int64
+sf_control_cancel(const char *subject_id, const char *sop_id, int64 run_id)
+{
+	Datum		values[3];
+	char		nulls[3];
+	SfIds		runs = {0};
+	SfLedger   *ledger;
+	int64		cancelled;
+
+	values[0] = subject_id ? CStringGetTextDatum(subject_id) : (Datum) 0;
+	nulls[0] = subject_id ? ' ' : 'n';
+	values[1] = sop_id ? CStringGetTextDatum(sop_id) : (Datum) 0;
+	nulls[1] = sop_id ? ' ' : 'n';
+	values[2] = Int64GetDatum(run_id);
+	nulls[2] = run_id != 0 ? ' ' : 'n';
+	sf_plan_run(SF_PLAN_RUNS_OF, values, nulls, collect_id, &runs);
+
+	ledger = sf_ledger_open();
+	for (int i = 0; i < runs.nids; i++)
+	{
+		bool		busy;
+		SfRun	   *run = sf_ledger_run(ledger, runs.ids[i], true, &busy);
+
+		CHECK_FOR_INTERRUPTS();
+		if (run != NULL)
+			sf_ledger_end(ledger, run, SF_RUN_CANCELLED, "cancelled by an operator");
+	}
+	cancelled = sf_ledger_settle(ledger);
+	sf_ledger_close(ledger);
+	return cancelled;
+}
+
+/* take the task out of one of the tables where it may wait */
+static bool
+take_waiting(SfLedger *ledger, SfRel index, SfRel rel, int64 task_id, SfTask *task, char **held_by)
+{
+	SfScan	   *scan = sf_ledger_scan(ledger, index);
+	SfOffer		offer = {0};
+
+	if (!sf_scan_int8(scan, task_id))
+		return false;
+	if (rel == SF_REL_OFFER)
+		sf_offer_read(scan->slot, &offer);
+	else
+		sf_task_read(scan->slot, &offer.task);
+	if (offer.lease_token != 0)
+		return false;
+	*held_by = rel == SF_REL_HELD ? TextDatumGetCString(scan->slot->tts_values[7]) : NULL;
+	*task = offer.task;
+	return sf_ledger_remove(ledger, rel, &task->tid, true) == SF_LOCK_OK;
+}
+
+bool
+sf_control_reschedule(int64 task_id, TimestampTz due_at)
+{
+	SfLedger   *ledger = sf_ledger_open();
+	SfRun	   *run;
+	SfTask		task;
+	char	   *held_by;
+	bool		busy;
+	bool		found = false;
+
+	run = sf_ledger_run(ledger, sf_task_run(task_id), true, &busy);
+	if (run != NULL)
+	{
+		sf_ledger_renew(ledger);
+		found = take_waiting(ledger, SF_REL_TASK_PKEY, SF_REL_TASK, task_id, &task, &held_by) ||
+			take_waiting(ledger, SF_REL_HELD_PKEY, SF_REL_HELD, task_id, &task, &held_by) ||
+			take_waiting(ledger, SF_REL_OFFER_PKEY, SF_REL_OFFER, task_id, &task, &held_by);
+		if (found)
+		{
+			/* one that is held still is, and dispatch holds it again when due */
+			task.due_at = due_at;
+			sf_ledger_pend(ledger, &task);
+			sf_ledger_touch(ledger, run);
+		}
+	}
+	sf_ledger_close(ledger);
+	return found;
+}
+
+/* the run of a dead task, active again if it has ended; NULL when it is gone */
+static SfRun *
+revive(SfLedger *ledger, int64 run_id)
+{
+	bool		busy;
+	Datum		values[1] = {Int64GetDatum(run_id)};
+	SfRun	   *run = sf_ledger_run(ledger, run_id, true, &busy);
+
+	if (run == NULL)
+	{
+		if (sf_plan_run(SF_PLAN_RUN_REVIVE, values, NULL, NULL, NULL) == 0)
+			return NULL;
+		sf_ledger_renew(ledger);
+		run = sf_ledger_run(ledger, run_id, true, &busy);
+	}
+	return run;
+}
+
+int64
+sf_control_redrive(const char *action, ArrayType *task_ids)
+{
+	Datum		values[2];
+	char		nulls[2];
+	SfIds		tasks = {0};
+	SfLedger   *ledger;
+	int64		redriven = 0;
+
+	values[0] = action ? CStringGetTextDatum(action) : (Datum) 0;
+	nulls[0] = action ? ' ' : 'n';
+	values[1] = PointerGetDatum(task_ids);
+	nulls[1] = task_ids ? ' ' : 'n';
+	sf_plan_run(SF_PLAN_DEAD_IDS, values, nulls, collect_id, &tasks);
+
+	ledger = sf_ledger_open();
+	for (int i = 0; i < tasks.nids; i++)
+	{
+		SfScan	   *scan;
+		SfTask		task;
+		SfRun	   *run = revive(ledger, sf_task_run(tasks.ids[i]));
+
+		CHECK_FOR_INTERRUPTS();
+		if (run == NULL)
+		{
+			ereport(WARNING,
+					(errcode(ERRCODE_NO_DATA_FOUND),
+					 errmsg("task " INT64_FORMAT " cannot be redriven: its run is no longer kept",
+							tasks.ids[i])));
+			continue;
+		}
+		scan = sf_ledger_scan(ledger, SF_REL_DEAD_PKEY);
+		if (!sf_scan_int8(scan, tasks.ids[i]))
+			continue;
+		sf_dead_read(scan->slot, &task);
+		if (sf_ledger_remove(ledger, SF_REL_DEAD, &task.tid, true) != SF_LOCK_OK)
+			continue;
+		task.attempt = 0;
+		task.due_at = sf_ledger_now(ledger);
+		sf_ledger_pend(ledger, &task);
+		redriven++;
+	}
+	sf_ledger_close(ledger);
+	return redriven;
+}
+
+/* --- pauses --- */
+
+static void
+note_due(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	sf_shm_note_due(sf_row_int64(tuple, desc, 1, 0));
+}
+
+void
+sf_control_release_sop(const char *sop_id)
+{
+	Datum		values[1] = {CStringGetTextDatum(sop_id)};
+
+	sf_plan_run(SF_PLAN_RELEASE_SOP, values, NULL, note_due, NULL);
+}
+
+void
+sf_control_release_action(const char *action)
+{
+	Datum		values[1] = {CStringGetTextDatum(action)};
+
+	sf_plan_run(SF_PLAN_RELEASE_ACTION, values, NULL, note_due, NULL);
+}
+
+/*
+ * The definition triggers release what is held when the row is no longer
+ * paused; see sqlfunc_definition.c.
+ */
+void
+sf_control_pause_sop(const char *sop_id, bool paused)
+{
+	Datum		values[2] = {CStringGetTextDatum(sop_id), BoolGetDatum(paused)};
+
+	if (sf_plan_run(SF_PLAN_PAUSE_SOP, values, NULL, NULL, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("SOP \"%s\" does not exist", sop_id)));
+	if (paused)
+		sf_plan_run(SF_PLAN_REOFFER_SOP, values, NULL, NULL, NULL);
+}
+
+void
+sf_control_pause_action(const char *action, bool paused)
+{
+	Datum		values[2] = {CStringGetTextDatum(action), BoolGetDatum(paused)};
+
+	if (sf_plan_run(SF_PLAN_PAUSE_ACTION, values, NULL, NULL, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("action \"%s\" does not exist", action)));
+	if (paused)
+		sf_plan_run(SF_PLAN_REOFFER_ACTION, values, NULL, NULL, NULL);
+}

@@ -1,0 +1,291 @@
+/*
+ * delivery.c
+ *	  Calling a handler, and the row that handlers and consumers are given.
+ *
+ * A handler is a user's code inside our transaction.  It runs in a
+ * subtransaction, as the action's owner in a security-restricted context, with
+ * the search_path saved with the action; settings that it changes are put back,
+ * and constraints that it left for later are checked before it counts as done.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timeout.h"
+#include "utils/typcache.h"
+
+#include "delivery.h"
+#include "errors.h"
+#include "plan.h"
+
+#define MAX_ERROR_LENGTH	4000
+
+static TimeoutId handler_timeout = MAX_TIMEOUTS;
+static volatile sig_atomic_t timed_out = false;
+
+/* as a statement timeout does; the cancel is taken at the next interrupt check */
+static void
+handler_timed_out(void)
+{
+	timed_out = true;
+	kill(MyProcPid, SIGINT);
+}
+
+void
+sf_work_fill(const SfRun *run, const SfNode *node, const SfTask *task,
+			 int64 lease_token, TimestampTz lease_until, Datum *values, bool *nulls)
+{
+	static Jsonb *empty = NULL;
+
+	if (empty == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		empty = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+		MemoryContextSwitchTo(old);
+	}
+	memset(nulls, 0, SF_WORK_COLUMNS * sizeof(bool));
+	values[0] = Int64GetDatum(task->task_id);
+	values[1] = Int64GetDatum(lease_token);
+	nulls[1] = lease_token == 0;
+	values[2] = Int64GetDatum(run->run_id);
+	values[3] = CStringGetTextDatum(run->sop_id);
+	values[4] = CStringGetTextDatum(node->node_id);
+	values[5] = CStringGetTextDatum(run->subject_id);
+	values[6] = CStringGetTextDatum(node->action);
+	values[7] = JsonbPGetDatum(node->params);
+	values[8] = JsonbPGetDatum(run->context ? run->context : empty);
+	values[9] = Int32GetDatum(task->attempt);
+	values[10] = TimestampTzGetDatum(task->due_at);
+	values[11] = TimestampTzGetDatum(lease_until);
+	nulls[11] = lease_token == 0;
+}
+
+static Datum
+work_datum(const SfRun *run, const SfNode *node, const SfTask *task)
+{
+	TupleDesc	desc = lookup_rowtype_tupdesc(sf_ident_work_type(), -1);
+	Datum		values[SF_WORK_COLUMNS];
+	bool		nulls[SF_WORK_COLUMNS];
+	HeapTuple	tuple;
+
+	sf_work_fill(run, node, task, 0, 0, values, nulls);
+	tuple = heap_form_tuple(desc, values, nulls);
+	ReleaseTupleDesc(desc);
+	return HeapTupleGetDatum(tuple);
+}
+
+char *
+sf_error_text(const ErrorData *edata)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "%s (SQLSTATE %s)", edata->message ? edata->message : "unknown error",
+					 unpack_sql_state(edata->sqlerrcode));
+	if (edata->detail != NULL)
+		appendStringInfo(&buf, " DETAIL: %s", edata->detail);
+	if (buf.len > MAX_ERROR_LENGTH)
+	{
+		buf.len = pg_mbcliplen(buf.data, buf.len, MAX_ERROR_LENGTH);
+		buf.data[buf.len] = '\0';
+	}
+	return buf.data;
+}
+
+/* constraints that the handler deferred are its own to fail on */
+static void
+check_constraints_at_once(void)
+{
+	ConstraintsSetStmt *stmt = makeNode(ConstraintsSetStmt);
+
+	stmt->constraints = NIL;
+	stmt->deferred = false;
+	AfterTriggerSetState(stmt);
+}
+
+static Datum
+call_handler(SfAction *action, const SfRun *run, const SfNode *node, const SfTask *task)
+{
+	LOCAL_FCINFO(fcinfo, 1);
+	FmgrInfo   *handler = sf_action_handler(action);
+	int			nest = NewGUCNestLevel();
+	Datum		value;
+	Datum		work;
+
+	if (action->search_path != NULL)
+		(void) set_config_option("search_path", action->search_path, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	work = work_datum(run, node, task);
+	SetUserIdAndSecContext(action->owner, SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	check_constraints_at_once();
+
+	timed_out = false;
+	if (handler_timeout == MAX_TIMEOUTS)
+		handler_timeout = RegisterTimeout(USER_TIMEOUT, handler_timed_out);
+	enable_timeout_after(handler_timeout, (int) Min(Max(action->timeout / 1000, 1), INT_MAX));
+	InitFunctionCallInfoData(*fcinfo, handler, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = work;
+	fcinfo->args[0].isnull = false;
+	value = FunctionCallInvoke(fcinfo);
+	disable_timeout(handler_timeout, false);
+	if (timed_out)
+		QueryCancelPending = false;
+
+	if (fcinfo->isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_SF_HANDLER_FAILED),
+				 errmsg("handler %s returned null", action->handler),
+				 errhint("Return a jsonb value, '{}' when there is nothing to say.")));
+	PopActiveSnapshot();
+	AtEOXact_GUC(true, nest);
+	return value;
+}
+
+static void
+describe_task(void *arg)
+{
+	const SfTask *task = arg;
+
+	errcontext("task " INT64_FORMAT, task->task_id);
+}
+
+bool
+sf_delivery_call(SfAction *action, const SfRun *run, const SfNode *node,
+				 const SfTask *task, Jsonb **result, char **error)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorContextCallback callback;
+	SfIdentity	saved;
+	bool		ok = true;
+
+	GetUserIdAndSecContext(&saved.userid, &saved.sec_context);
+	callback.callback = describe_task;
+	callback.arg = (void *) task;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		Datum		value;
+
+		/* what the handler allocates goes with the subtransaction */
+		MemoryContextSwitchTo(CurTransactionContext);
+		value = call_handler(action, run, node, task);
+		MemoryContextSwitchTo(context);
+		*result = (Jsonb *) PG_DETOAST_DATUM_COPY(value);
+		sf_ident_leave(saved);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		disable_timeout(handler_timeout, false);
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		error_context_stack = callback.previous;
+
+		/* a cancel that is not our timeout is meant for the whole call */
+		if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED && !timed_out)
+			ReThrowError(edata);
+		if (timed_out && edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			*error = psprintf("handler %s ran longer than its timeout of " INT64_FORMAT " ms",
+							  action->handler, action->timeout / 1000);
+		else
+			*error = sf_error_text(edata);
+		QueryCancelPending = QueryCancelPending && !timed_out;
+		FreeErrorData(edata);
+		ok = false;
+	}
+	PG_END_TRY();
+	error_context_stack = callback.previous;
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return ok;
+}
+
+static void
+note_row(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	*(bool *) arg = true;
+}
+
+bool
+sf_delivery_subject_exists(const SfSop *sop, const SfRun *run, char **error)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	bool		found = false;
+
+	*error = NULL;
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		char	   *relation = get_rel_name(sop->subject_relation);
+		AttrNumber	attnum;
+		Oid			types[1] = {TEXTOID};
+		Datum		values[1];
+
+		MemoryContextSwitchTo(context);
+		if (relation == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("subject_relation of SOP \"%s\" does not exist any more", sop->sop_id)));
+		attnum = get_attnum(sop->subject_relation, sop->subject_key);
+		if (attnum == InvalidAttrNumber)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("subject_key \"%s\" of SOP \"%s\" is no column of its subject_relation",
+							sop->subject_key, sop->sop_id)));
+		values[0] = CStringGetTextDatum(run->subject_id);
+		/* compared in the column's own type, so that its index serves */
+		sf_plan_query_as(sop->owner, NULL,
+						 psprintf("SELECT FROM %s WHERE %s = $1::%s LIMIT 1",
+								  quote_qualified_identifier(get_namespace_name(get_rel_namespace(sop->subject_relation)),
+															 relation),
+								  quote_identifier(sop->subject_key),
+								  format_type_be_qualified(get_atttype(sop->subject_relation, attnum))),
+						 1, types, values, note_row, &found);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		CurrentResourceOwner = owner;
+		if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			ReThrowError(edata);
+		*error = sf_error_text(edata);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return found;
+}

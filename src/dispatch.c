@@ -1,0 +1,569 @@
+/*
+ * dispatch.c
+ *	  One pass: take due tasks and carry them out.
+ *
+ * Which tasks are due is read from the index on (due_at, task_id), from the
+ * low-water mark on, whatever the statistics say.  A task is taken by locking
+ * its run and deleting its row; the effect, what follows and the history row
+ * are written in the same transaction, so a crash leaves it pending or done.
+ * A row that somebody has locked is passed by, and the mark stays before it.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "clock.h"
+#include "delivery.h"
+#include "dispatch.h"
+#include "flow.h"
+#include "guc.h"
+#include "history.h"
+#include "marker.h"
+#include "notify.h"
+#include "plan.h"
+#include "shm.h"
+#include "stats.h"
+
+#define PATROL_ENTRIES	5000	/* index entries that one pass looks at behind the mark */
+#define SWEEP_BLOCKS	2000	/* blocks of sopflow.offer that one call looks through */
+
+/* a task taken up */
+typedef struct SfItem
+{
+	SfTask		task;
+	SfRun	   *run;
+	const SfNode *node;
+	SfAction   *action;			/* NULL: the node has none, or it does not exist */
+} SfItem;
+
+typedef struct SfDoorbell
+{
+	int32		action_id;		/* hash key, must be first */
+	const SfAction *action;
+	int64		count;
+} SfDoorbell;
+
+typedef struct SfBatch
+{
+	SfPass	   *pass;
+	SfLedger   *ledger;
+	TimestampTz now;
+	int			nitems;
+	SfItem	   *items;
+	bool		calls;			/* there is a task with a handler */
+	bool		notify_room;
+	HTAB	   *doorbells;
+	Oid			marker;
+} SfBatch;
+
+/* --- taking --- */
+
+static bool
+is_mine(const SfPass *pass, const SfTask *task)
+{
+	return pass->nworkers <= 1 || task->shard % pass->nworkers == pass->worker;
+}
+
+/*
+ * Take the row that the scan stands on.  False: somebody has it, pass it by.
+ */
+static bool
+take(SfBatch *batch, TupleTableSlot *slot)
+{
+	SfItem	   *item = &batch->items[batch->nitems];
+	bool		busy;
+
+	sf_task_read(slot, &item->task);
+	if (!is_mine(batch->pass, &item->task))
+		return true;
+	item->run = sf_ledger_run(batch->ledger, sf_task_run(item->task.task_id), false, &busy);
+	if (busy)
+		return false;
+	item->node = NULL;
+	item->action = NULL;
+	if (item->run != NULL)
+	{
+		item->node = &item->run->version->nodes[item->task.node];
+		if (item->node->action != NULL)
+			item->action = sf_action_named(item->node->action);
+		if (item->action != NULL && batch->pass->offers_only &&
+			item->action->delivery != SF_DELIVERY_QUEUE)
+			return false;
+		if (item->action != NULL && item->action->delivery != SF_DELIVERY_CALL &&
+			!batch->notify_room)
+			return false;
+	}
+	switch (sf_ledger_remove(batch->ledger, SF_REL_TASK, &item->task.tid, false))
+	{
+		case SF_LOCK_OK:
+			break;
+		case SF_LOCK_BUSY:
+			return false;
+		case SF_LOCK_GONE:
+			return true;		/* cancelled or moved since our snapshot */
+	}
+	if (item->action != NULL && item->action->delivery == SF_DELIVERY_CALL)
+		batch->calls = true;
+	batch->nitems++;
+	return true;
+}
+
+/*
+ * From the mark to now.  Afterwards pass->reached is the first position that
+ * still matters and pass->next_due the time of the first task not yet due.
+ */
+static void
+take_due(SfBatch *batch)
+{
+	SfPass	   *pass = batch->pass;
+	SfScan	   *scan = sf_ledger_scan(batch->ledger, SF_REL_TASK_DUE);
+	int			examined = 0;
+
+	pass->reached = pass->from;
+	sf_scan_from(scan, 0, pass->from);
+	while (sf_scan_next(scan))
+	{
+		SfTask		task;
+
+		CHECK_FOR_INTERRUPTS();
+		sf_task_read(scan->slot, &task);
+		if (task.due_at > batch->now)
+		{
+			/* another worker's: look on for the first of ours */
+			if (!is_mine(pass, &task))
+				continue;
+			pass->next_due = task.due_at;
+			return;
+		}
+		if (batch->nitems == pass->max_tasks || (pass->offers_only && ++examined > 10 * pass->max_tasks))
+		{
+			pass->more = true;
+			return;
+		}
+		if (!take(batch, scan->slot))
+			pass->skipped = true;
+		else if (!pass->skipped)
+			pass->reached = (SfPosition) {task.due_at, task.task_id + 1};
+	}
+}
+
+/*
+ * A slice of the entries behind the mark, for rows that no commit callback
+ * announced: those of prepared transactions, or written by other means.
+ */
+static void
+take_patrol(SfBatch *batch)
+{
+	SfPass	   *pass = batch->pass;
+	SfScan	   *scan = sf_ledger_scan(batch->ledger, SF_REL_TASK_DUE);
+	SfPosition	at;
+	bool		visible;
+
+	sf_scan_from(scan, 0, pass->patrol);
+	for (int i = 0; i < PATROL_ENTRIES && batch->nitems < pass->max_tasks; i++)
+	{
+		if (!sf_scan_next_entry(scan, &at, &visible) || at.due > batch->now ||
+			at.due > pass->from.due ||
+			(at.due == pass->from.due && at.task_id >= pass->from.task_id))
+		{
+			pass->patrolling = false;
+			break;
+		}
+		if (visible && !take(batch, scan->slot))
+			pass->skipped = true;
+		pass->patrol = (SfPosition) {at.due, at.task_id + 1};
+	}
+	scan->scan->xs_want_itup = false;
+}
+
+/* --- carrying out --- */
+
+static void
+ring(SfBatch *batch, const SfAction *action)
+{
+	SfDoorbell *bell;
+	bool		found;
+
+	if (batch->doorbells == NULL)
+	{
+		HASHCTL		ctl = {0};
+
+		ctl.keysize = sizeof(int32);
+		ctl.entrysize = sizeof(SfDoorbell);
+		ctl.hcxt = CurrentMemoryContext;
+		batch->doorbells = hash_create("sopflow doorbells", 16, &ctl,
+									   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	bell = hash_search(batch->doorbells, &action->action_id, HASH_ENTER, &found);
+	if (!found)
+	{
+		bell->action = action;
+		bell->count = 0;
+	}
+	bell->count++;
+}
+
+static void
+carry_out_call(SfBatch *batch, SfItem *item)
+{
+	SfTask	   *task = &item->task;
+	TimestampTz begin = sf_clock_real();
+	Jsonb	   *result = NULL;
+	char	   *error = NULL;
+	bool		ok;
+
+	if (batch->pass->careful)
+		sf_marker_set(batch->marker, task->task_id, true);
+	task->attempt++;
+	ok = sf_delivery_call(item->action, item->run, item->node, task, &result, &error);
+	sf_stats_attempt(item->action->action_id, ok ? SF_OUTCOME_DONE : SF_OUTCOME_FAILED,
+					 sf_clock_real() - begin);
+	if (ok)
+	{
+		task->error = NULL;
+		sf_ledger_outcome(batch->ledger, item->action, false);
+		sf_flow_done(batch->ledger, item->run, task, result, sf_clock_now());
+	}
+	else
+		sf_flow_fail(batch->ledger, item->run, task, item->action, error, true, 0);
+}
+
+/* whether the task is not to be carried out but held, skipped, cancelled or failed */
+static bool
+set_aside(SfBatch *batch, SfItem *item)
+{
+	SfLedger   *ledger = batch->ledger;
+	SfTask	   *task = &item->task;
+	SfRun	   *run = item->run;
+	SfSop	   *sop;
+	char	   *error;
+
+	if (run == NULL)
+	{
+		task->error = "its run has ended";
+		sf_ledger_record(ledger, task, 'c', NULL);
+		return true;
+	}
+	if (run->state != SF_RUN_ACTIVE)
+	{
+		/* ended by a task of this very batch */
+		sf_ledger_record(ledger, task, 'c', NULL);
+		return true;
+	}
+	sop = sf_definition_sop(run->sop_id);
+	if (sop == NULL || sop->paused ||
+		!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(sop->owner)))
+	{
+		sf_ledger_hold(ledger, task, "sop");
+		return true;
+	}
+	if (item->action != NULL && item->action->held)
+	{
+		sf_ledger_hold(ledger, task, "action");
+		return true;
+	}
+	if (run->offered || sf_ledger_in_flight(ledger, run->run_id))
+	{
+		sf_ledger_hold(ledger, task, "run");
+		return true;
+	}
+	if (run->version->can_skip && task->attempt == 0 &&
+		sf_definition_due(task->due_at, &run->version->skip_late_after) < batch->now)
+	{
+		sf_flow_skip(ledger, run, task);
+		return true;
+	}
+	if (OidIsValid(sop->subject_relation) && !sf_delivery_subject_exists(sop, run, &error))
+	{
+		if (error != NULL)
+		{
+			task->attempt++;
+			sf_flow_fail(ledger, run, task, item->action, error, true, 0);
+		}
+		else
+		{
+			sf_ledger_record(ledger, task, 'c', NULL);
+			sf_ledger_end(ledger, run, SF_RUN_CANCELLED, "its subject is gone");
+		}
+		return true;
+	}
+	return false;
+}
+
+static void
+carry_out(SfBatch *batch, SfItem *item)
+{
+	SfLedger   *ledger = batch->ledger;
+	SfTask	   *task = &item->task;
+
+	if (set_aside(batch, item))
+		return;
+	sf_stats_delay(batch->now - task->due_at);
+	if (item->node->action == NULL)
+	{
+		sf_flow_done(ledger, item->run, task, NULL, batch->now);
+		return;
+	}
+	if (item->action == NULL)
+	{
+		task->attempt++;
+		sf_flow_fail(ledger, item->run, task, NULL,
+					 psprintf("action \"%s\" does not exist", item->node->action), false, 0);
+		return;
+	}
+	switch (item->action->delivery)
+	{
+		case SF_DELIVERY_QUEUE:
+			sf_ledger_offer(ledger, task, item->action->action_id);
+			item->run->offered = true;
+			ring(batch, item->action);
+			break;
+		case SF_DELIVERY_BROADCAST:
+			task->attempt++;
+			task->error = NULL;
+			sf_notify_task(item->action, item->run, item->node, task, task->attempt);
+			sf_stats_attempt(item->action->action_id, SF_OUTCOME_DONE, -1);
+			sf_ledger_outcome(ledger, item->action, false);
+			sf_flow_done(ledger, item->run, task, NULL, batch->now);
+			break;
+		case SF_DELIVERY_CALL:
+			carry_out_call(batch, item);
+			break;
+	}
+}
+
+/*
+ * The pass before this one died while it called handlers: go one at a time
+ * from now on.  If it went one at a time already, it was that task's handler.
+ */
+static void
+read_marker(SfBatch *batch)
+{
+	SfPass	   *pass = batch->pass;
+	int64		value;
+
+	batch->marker = sf_marker_take(pass->by_hand ? -1 : pass->worker);
+	if (!pass->careful && !pass->by_hand)
+		return;
+	value = sf_marker_read(batch->marker);
+	pass->careful = value != SF_MARKER_IDLE;
+	if (value <= SF_MARKER_BATCH)
+		return;
+	for (int i = 0; i < batch->nitems; i++)
+	{
+		SfItem	   *item = &batch->items[i];
+
+		if (item->task.task_id != value || item->run == NULL)
+			continue;
+		item->task.attempt++;
+		sf_flow_fail(batch->ledger, item->run, &item->task, item->action,
+					 "the handler ended its backend", true, 0);
+		memmove(item, item + 1, (batch->nitems - i - 1) * sizeof(SfItem));
+		batch->nitems--;
+		break;
+	}
+}
+
+static void
+carry_out_all(SfBatch *batch)
+{
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "sopflow task",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(scratch);
+
+	if (batch->calls)
+	{
+		read_marker(batch);
+		if (!batch->pass->careful)
+			sf_marker_set(batch->marker, SF_MARKER_BATCH, true);
+	}
+	for (int i = 0; i < batch->nitems; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		carry_out(batch, &batch->items[i]);
+		MemoryContextReset(scratch);
+	}
+	if (batch->calls)
+	{
+		sf_marker_set(batch->marker, SF_MARKER_IDLE, false);
+		batch->pass->careful = false;
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(scratch);
+}
+
+static void
+ring_doorbells(SfBatch *batch)
+{
+	HASH_SEQ_STATUS seq;
+	SfDoorbell *bell;
+
+	if (batch->doorbells == NULL)
+		return;
+	hash_seq_init(&seq, batch->doorbells);
+	while ((bell = hash_seq_search(&seq)) != NULL)
+		sf_notify_ready(bell->action, bell->count);
+}
+
+void
+sf_dispatch_pass(SfPass *pass)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "sopflow pass",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	SfBatch		batch = {0};
+
+	pass->done = 0;
+	pass->more = pass->skipped = false;
+	pass->next_due = SF_NEVER;
+	pass->reached = pass->from;
+	batch.pass = pass;
+	batch.items = palloc(pass->max_tasks * sizeof(SfItem));
+	batch.notify_room = sf_notify_has_room();
+	batch.ledger = sf_ledger_open();
+	batch.now = sf_ledger_now(batch.ledger);
+
+	take_due(&batch);
+	if (pass->patrolling)
+		take_patrol(&batch);
+	pass->done = batch.nitems;
+	if (batch.nitems > 0)
+		carry_out_all(&batch);
+	ring_doorbells(&batch);
+	sf_ledger_close(batch.ledger);
+	sf_stats_count(SF_COUNT_PASSES, 1);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/* --- leases that ended --- */
+
+/* false: somebody has the run now, come back */
+static bool
+expire_offer(SfLedger *ledger, const SfOffer *seen)
+{
+	bool		busy;
+	SfRun	   *run = sf_ledger_run(ledger, sf_task_run(seen->task.task_id), false, &busy);
+	SfOffer		offer = *seen;
+	SfAction   *action;
+
+	if (busy)
+		return false;
+	if (run == NULL || sf_ledger_remove(ledger, SF_REL_OFFER, &offer.task.tid, false) != SF_LOCK_OK)
+		return true;			/* acknowledged or extended since our snapshot */
+	action = sf_action_numbered(offer.action_id);
+	if (action != NULL)
+		sf_stats_attempt(action->action_id, SF_OUTCOME_FAILED, -1);
+	sf_stats_count(SF_COUNT_LEASES_EXPIRED, 1);
+	sf_flow_fail(ledger, run, &offer.task, action, "lease expired", true, 0);
+	return true;
+}
+
+int64
+sf_dispatch_expire(BlockNumber *block, TimestampTz *next_expiry)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "sopflow expiry",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	SfLedger   *ledger = sf_ledger_open();
+	TimestampTz now = sf_ledger_now(ledger);
+	Relation	rel = sf_writer_rel(sf_ledger_writer(ledger, SF_REL_OFFER));
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
+	BlockNumber last = Min((uint64) *block + SWEEP_BLOCKS, nblocks);
+	int64		expired = 0;
+
+	if (*block < last)
+	{
+		ItemPointerData low;
+		ItemPointerData high;
+		TupleTableSlot *slot = table_slot_create(rel, NULL);
+		TableScanDesc scan;
+		SfOffer    *offers = NULL;
+		int			noffers = 0;
+
+		ItemPointerSet(&low, *block, 1);
+		ItemPointerSet(&high, last - 1, MaxOffsetNumber);
+		scan = table_beginscan_tidrange(rel, sf_ledger_snapshot(ledger), &low, &high);
+		while (table_scan_getnextslot_tidrange(scan, ForwardScanDirection, slot))
+		{
+			SfOffer		offer;
+
+			CHECK_FOR_INTERRUPTS();
+			slot_getallattrs(slot);
+			sf_offer_read(slot, &offer);
+			if (offer.lease_token == 0)
+				continue;
+			if (offer.lease_until > now)
+			{
+				*next_expiry = Min(*next_expiry, offer.lease_until);
+				continue;
+			}
+			offers = offers == NULL ? palloc(sizeof(SfOffer)) :
+				repalloc_huge(offers, (noffers + 1) * sizeof(SfOffer));
+			offers[noffers++] = offer;
+		}
+		table_endscan(scan);
+		ExecDropSingleTupleTableSlot(slot);
+		qsort(offers, noffers, sizeof(SfOffer), sf_compare_int64);
+		for (int i = 0; i < noffers; i++)
+		{
+			if (expire_offer(ledger, &offers[i]))
+				expired++;
+			else
+				*next_expiry = now + USECS_PER_SEC / 50;
+		}
+	}
+	*block = last < nblocks ? last : 0;
+	sf_ledger_close(ledger);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return expired;
+}
+
+/* --- alerts, partitions --- */
+
+typedef struct SfAlerts
+{
+	ArrayBuildState *ids;
+} SfAlerts;
+
+static void
+send_alert(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	SfAlerts   *alerts = arg;
+
+	sf_notify_alert(sf_row_text(tuple, desc, 2));
+	alerts->ids = accumArrayResult(alerts->ids, Int64GetDatum(sf_row_int64(tuple, desc, 1, 0)),
+								   false, INT8OID, CurrentMemoryContext);
+}
+
+void
+sf_dispatch_alerts(void)
+{
+	SfAlerts	alerts = {NULL};
+	Datum		values[2];
+
+	if (!sf_notify_has_room() || sf_plan_run(SF_PLAN_ALERTS_UNSENT, NULL, NULL, send_alert, &alerts) == 0)
+		return;
+	values[0] = TimestampTzGetDatum(sf_clock_now());
+	values[1] = makeArrayResult(alerts.ids, CurrentMemoryContext);
+	sf_plan_run(SF_PLAN_ALERTS_SENT, values, NULL, NULL, NULL);
+}
+
+void
+sf_dispatch_retention(void)
+{
+	sf_history_maintain(sf_clock_now());
+}

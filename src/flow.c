@@ -1,0 +1,272 @@
+/*
+ * flow.c
+ *	  Event -> runs -> tasks; the end of a task -> what follows.
+ *
+ * Everything an event leads to is written in the transaction of the event, and
+ * everything the end of a task leads to in the transaction of that end.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/timestamp.h"
+
+#include "clock.h"
+#include "errors.h"
+#include "flow.h"
+#include "plan.h"
+#include "stats.h"
+
+#define MAX_SUBJECT_LENGTH	1000
+
+void
+sf_flow_check_subject(const char *subject_id)
+{
+	if (*subject_id == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("subject id must not be empty")));
+	if (strlen(subject_id) > MAX_SUBJECT_LENGTH)
+		ereport(ERROR,
+				(errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
+				 errmsg("subject id is longer than %d bytes", MAX_SUBJECT_LENGTH)));
+}
+
+static void
+check_event(const SfEvent *event)
+{
+	sf_flow_check_subject(event->subject_id);
+	if (TIMESTAMP_NOT_FINITE(event->occurred_at))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("time of an event must be finite")));
+}
+
+static void
+write_task(SfLedger *ledger, const SfRun *run, int step, int node, int16 shard, TimestampTz due_at)
+{
+	SfTask		task = {0};
+
+	task.task_id = sf_task_id(run->run_id, step);
+	task.due_at = due_at;
+	task.version_id = run->version_id;
+	task.node = node;
+	task.shard = shard;
+	sf_ledger_pend(ledger, &task);
+	sf_stats_count(SF_COUNT_TASKS_CREATED, 1);
+}
+
+/* the run's id, and whether it is new */
+static int64
+start_run(SfLedger *ledger, SfVersion *version, const SfEvent *event, bool *started)
+{
+	int64		active = 0;
+	SfRun	   *run = sf_ledger_start(ledger, version, event->subject_id, event->occurred_at,
+									  event->context, &active);
+	int16		shard;
+
+	*started = run != NULL;
+	if (run == NULL)
+		return active;
+	shard = sf_shard(event->subject_id);
+	for (int i = 0; i < (version->parallel ? version->nnodes : 1); i++)
+		write_task(ledger, run, i, i, shard,
+				   sf_definition_due(event->occurred_at, &version->nodes[i].delay));
+	return run->run_id;
+}
+
+/* end the subject's active runs of these SOPs whose version says so */
+static int64
+exit_runs(SfLedger *ledger, const char *event, const char *subject_id, List *sop_ids)
+{
+	SfScan	   *scan = sf_ledger_scan(ledger, SF_REL_RUN_SUBJECT);
+	ScanKeyData key;
+	int64	   *run_ids = NULL;
+	int			nruns = 0;
+	ListCell   *lc;
+	int64		ended = 0;
+
+	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid,
+						   scan->index->rd_indcollation[0], F_TEXTEQ,
+						   CStringGetTextDatum(subject_id));
+	sf_scan_start(scan, &key, 1);
+	while (sf_scan_next(scan))
+	{
+		char	   *sop_id = TextDatumGetCString(scan->slot->tts_values[5]);
+
+		foreach(lc, sop_ids)
+			if (strcmp(lfirst(lc), sop_id) == 0)
+			{
+				run_ids = run_ids == NULL ? palloc(sizeof(int64)) :
+					repalloc(run_ids, (nruns + 1) * sizeof(int64));
+				run_ids[nruns++] = DatumGetInt64(scan->slot->tts_values[0]);
+			}
+	}
+	if (nruns > 1)
+		qsort(run_ids, nruns, sizeof(int64), sf_compare_int64);
+	for (int i = 0; i < nruns; i++)
+	{
+		bool		busy;
+		SfRun	   *run = sf_ledger_run(ledger, run_ids[i], true, &busy);
+		ListCell   *le;
+
+		if (run == NULL)
+			continue;
+		foreach(le, run->version->exit_events)
+			if (strcmp(lfirst(le), event) == 0)
+			{
+				sf_ledger_end(ledger, run, SF_RUN_EXITED, psprintf("event \"%s\"", event));
+				ended++;
+				break;
+			}
+	}
+	return ended;
+}
+
+int64
+sf_flow_events(const char *event, const SfEvent *events, int nevents)
+{
+	List	   *starts;
+	List	   *exits;
+	SfLedger   *ledger = NULL;
+	int64		count = 0;
+	ListCell   *lc;
+
+	for (int i = 0; i < nevents; i++)
+		check_event(&events[i]);
+	sf_stats_count(SF_COUNT_EVENTS, nevents);
+	sf_definition_event(event, &starts, &exits);
+	if (starts == NIL && exits == NIL)
+		return 0;
+	for (int i = 0; i < nevents; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (ledger == NULL)
+			ledger = sf_ledger_open();
+		if (exits != NIL)
+		{
+			int64		ended = exit_runs(ledger, event, events[i].subject_id, exits);
+
+			count += ended;
+			if (ended > 0)
+			{
+				/* what ends makes room for what starts */
+				sf_ledger_close(ledger);
+				ledger = sf_ledger_open();
+			}
+		}
+		foreach(lc, starts)
+		{
+			SfSop	   *sop = lfirst(lc);
+			bool		started;
+
+			(void) start_run(ledger, sf_definition_version(sop->version_id), &events[i], &started);
+			count += started;
+		}
+		if (exits != NIL && starts != NIL)
+			sf_ledger_renew(ledger);	/* the next event may end what this one started */
+	}
+	if (ledger != NULL)
+		sf_ledger_close(ledger);
+	return count;
+}
+
+int64
+sf_flow_start(const char *sop_id, const SfEvent *event)
+{
+	SfSop	   *sop = sf_definition_sop(sop_id);
+	SfLedger   *ledger;
+	bool		started;
+	int64		run_id;
+
+	check_event(event);
+	if (sop == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("SOP \"%s\" does not exist", sop_id)));
+	if (!sop->enabled || sop->version_id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("SOP \"%s\" is not enabled", sop_id),
+				 errhint("UPDATE sopflow.sop SET enabled = true WHERE sop_id = %s.",
+						 quote_literal_cstr(sop_id))));
+	ledger = sf_ledger_open();
+	run_id = start_run(ledger, sf_definition_version(sop->version_id), event, &started);
+	sf_ledger_close(ledger);
+	return run_id;
+}
+
+/* the node of the task is complete: write what follows */
+static void
+advance(SfLedger *ledger, SfRun *run, const SfTask *task, TimestampTz completed_at)
+{
+	SfVersion  *version = run->version;
+	const SfNode *next;
+	int			step = sf_task_step(task->task_id) + 1;
+
+	if (run->state != SF_RUN_ACTIVE)
+		return;
+	if (version->parallel || version->nodes[task->node].next < 0)
+	{
+		sf_ledger_touch(ledger, run);
+		return;
+	}
+	next = &version->nodes[version->nodes[task->node].next];
+	if (next->is_end)
+		sf_ledger_end(ledger, run, SF_RUN_COMPLETED, NULL);
+	else if (step >= version->max_steps)
+		sf_ledger_end(ledger, run, SF_RUN_FAILED,
+					  psprintf("more than max_steps = %d tasks", version->max_steps));
+	else
+		write_task(ledger, run, step, version->nodes[task->node].next, task->shard,
+				   sf_definition_due(version->from_previous ? completed_at : run->event_at,
+									 &next->delay));
+}
+
+void
+sf_flow_done(SfLedger *ledger, SfRun *run, const SfTask *task, Jsonb *result,
+			 TimestampTz completed_at)
+{
+	sf_ledger_record(ledger, task, 'd', result);
+	advance(ledger, run, task, completed_at);
+}
+
+void
+sf_flow_skip(SfLedger *ledger, SfRun *run, const SfTask *task)
+{
+	sf_ledger_record(ledger, task, 's', NULL);
+	advance(ledger, run, task, sf_ledger_now(ledger));
+}
+
+void
+sf_flow_fail(SfLedger *ledger, SfRun *run, SfTask *task, const SfAction *action,
+			 const char *error, bool retry, TimestampTz retry_at)
+{
+	const SfNode *node = &run->version->nodes[task->node];
+	int			max_attempts = node->max_attempts > 0 ? node->max_attempts :
+		action != NULL ? action->max_attempts : 1;
+
+	task->error = (char *) error;
+	sf_stats_count(SF_COUNT_ATTEMPTS_FAILED, 1);
+	if (action != NULL)
+		sf_ledger_outcome(ledger, action, true);
+	if (retry && task->attempt < max_attempts)
+	{
+		task->due_at = retry_at != 0 ? retry_at :
+			sf_ledger_now(ledger) + (action ? sf_action_backoff(action, task->attempt) : 0);
+		sf_ledger_pend(ledger, task);
+		sf_ledger_touch(ledger, run);
+		return;
+	}
+	sf_ledger_bury(ledger, task);
+	sf_ledger_alert(ledger, "dead", node->action, run->sop_id, task->task_id,
+					psprintf("task " INT64_FORMAT " (SOP \"%s\", node \"%s\", subject \"%s\") is dead after attempt %d: %s",
+							 task->task_id, run->sop_id, node->node_id, run->subject_id,
+							 task->attempt, error));
+	if (node->go_on)
+		advance(ledger, run, task, sf_ledger_now(ledger));
+	else
+		sf_ledger_end(ledger, run, SF_RUN_FAILED,
+					  psprintf("node \"%s\": %s", node->node_id, error));
+}

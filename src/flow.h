@@ -1,0 +1,44 @@
+/*
+ * flow.h
+ *	  Event -> runs -> tasks; the end of a task -> what follows.
+ */
+#ifndef SF_FLOW_H
+#define SF_FLOW_H
+
+#include "postgres.h"
+
+#include "ledger.h"
+
+/* one event of a statement */
+typedef struct SfEvent
+{
+	const char *subject_id;
+	TimestampTz occurred_at;
+	Jsonb	   *context;		/* NULL: {} */
+} SfEvent;
+
+/*
+ * Take in events of one name, in their order; each ends runs, then starts
+ * runs.  Returns runs started and ended.
+ */
+extern int64 sf_flow_events(const char *event, const SfEvent *events, int nevents);
+
+/* start one SOP; returns the run, or under reentry = 'ignore' the active one */
+extern int64 sf_flow_start(const char *sop_id, const SfEvent *event);
+
+/* an error when it cannot be a subject id; copies nothing */
+extern void sf_flow_check_subject(const char *subject_id);
+
+/*
+ * Endings of a task whose row the caller has removed, under the lock of its
+ * run.  done and skip go on to the next node.  fail writes it for a retry at
+ * `retry_at` (0: by the action's backoff) or, when its attempts are used up or
+ * retry is false, as dead.  action is NULL where it does not exist.
+ */
+extern void sf_flow_done(SfLedger *ledger, SfRun *run, const SfTask *task, Jsonb *result,
+						 TimestampTz completed_at);
+extern void sf_flow_skip(SfLedger *ledger, SfRun *run, const SfTask *task);
+extern void sf_flow_fail(SfLedger *ledger, SfRun *run, SfTask *task, const SfAction *action,
+						 const char *error, bool retry, TimestampTz retry_at);
+
+#endif							/* SF_FLOW_H */

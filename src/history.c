@@ -1,0 +1,147 @@
+/*
+ * history.c
+ *	  Partitions of finished tasks and ended runs, one a week.
+ *
+ * They are ordinary tables, no members of the extension, so that pg_dump
+ * dumps them with their rows.  Rows go into the partition directly, found by
+ * its name, which is that of the Monday (UTC) on which its week begins.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "errors.h"
+#include "guc.h"
+#include "history.h"
+#include "plan.h"
+
+#define USECS_PER_WEEK	(7 * USECS_PER_DAY)
+
+static const char *
+parent_name(SfRel parent)
+{
+	return parent == SF_REL_HISTORY ? "history" : "run_history";
+}
+
+/* beginning of the week of a time; 2000-01-03 was a Monday */
+static TimestampTz
+week_of(TimestampTz at)
+{
+	int64		offset = at - 2 * USECS_PER_DAY;
+	int64		week = offset / USECS_PER_WEEK;
+
+	if (offset < 0 && offset % USECS_PER_WEEK != 0)
+		week--;
+	return week * USECS_PER_WEEK + 2 * USECS_PER_DAY;
+}
+
+static char *
+date_of(TimestampTz at, const char *format)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+
+	if (timestamp2tm(at, NULL, &tm, &fsec, NULL, NULL) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("timestamp out of range")));
+	return psprintf(format, tm.tm_year, tm.tm_mon, tm.tm_mday);
+}
+
+static char *
+partition_name(SfRel parent, TimestampTz week)
+{
+	return psprintf("%s_p%s", parent_name(parent), date_of(week, "%04d%02d%02d"));
+}
+
+/*
+ * Two sessions may find the same partition missing: the second waits for the
+ * first to commit.
+ */
+static void
+lock_making(SfRel parent)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, sf_ident_rel(parent), 1);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+static Oid
+make_partition(SfRel parent, TimestampTz week)
+{
+	char	   *name = partition_name(parent, week);
+	Oid			relid;
+
+	if (sf_ident_restoring())
+		ereport(ERROR,
+				(errcode(ERRCODE_SF_HELD),
+				 errmsg("sopflow makes no partitions while a dump is restored"),
+				 errhint("Call sopflow.restored() when the restore is complete.")));
+	lock_making(parent);
+	relid = sf_ident_lookup(name);
+	if (OidIsValid(relid))
+		return relid;
+	sf_plan_command(psprintf("CREATE TABLE sopflow.%s (LIKE sopflow.%s INCLUDING ALL)",
+							 name, parent_name(parent)), NULL, NULL);
+	sf_plan_command(psprintf("ALTER TABLE sopflow.%s ATTACH PARTITION sopflow.%s"
+							 " FOR VALUES FROM ('%s 00:00:00+00') TO ('%s 00:00:00+00')",
+							 parent_name(parent), name,
+							 date_of(week, "%04d-%02d-%02d"),
+							 date_of(week + USECS_PER_WEEK, "%04d-%02d-%02d")), NULL, NULL);
+	CommandCounterIncrement();
+	return sf_ident_lookup(name);
+}
+
+Oid
+sf_history_partition(SfRel parent, TimestampTz at)
+{
+	TimestampTz week = week_of(at);
+	Oid			relid = sf_ident_lookup(partition_name(parent, week));
+
+	return OidIsValid(relid) ? relid : make_partition(parent, week);
+}
+
+static void
+collect_name(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	List	  **names = arg;
+
+	*names = lappend(*names, sf_row_text(tuple, desc, 1));
+}
+
+static void
+drop_old(SfRel parent, TimestampTz horizon)
+{
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	/* a partition is old when the week after it is: its end is not after the horizon */
+	sf_plan_command(psprintf("SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+							 " WHERE i.inhparent = 'sopflow.%s'::regclass AND c.relname ~ '^%s_p[0-9]{8,}$'"
+							 " AND c.relname < '%s' AND length(c.relname) = length('%s')",
+							 parent_name(parent), parent_name(parent),
+							 partition_name(parent, week_of(horizon)),
+							 partition_name(parent, week_of(horizon))),
+					collect_name, &names);
+	foreach(lc, names)
+		sf_plan_command(psprintf("DROP TABLE sopflow.%s", (char *) lfirst(lc)), NULL, NULL);
+}
+
+void
+sf_history_maintain(TimestampTz now)
+{
+	static const SfRel parents[] = {SF_REL_HISTORY, SF_REL_RUN_HISTORY};
+
+	for (int i = 0; i < lengthof(parents); i++)
+	{
+		(void) sf_history_partition(parents[i], now);
+		(void) sf_history_partition(parents[i], now + USECS_PER_WEEK);
+		drop_old(parents[i], now - sf_guc_history_retention * (int64) USECS_PER_MINUTE);
+	}
+}

@@ -1,0 +1,239 @@
+/*
+ * ident.c
+ *	  Is the extension here, who owns it, and which relations are its own?
+ *
+ * OIDs are cached until any schema of the database changes: ours goes with
+ * DROP EXTENSION and comes with CREATE EXTENSION, and nothing else renames or
+ * replaces its relations.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "guc.h"
+#include "ident.h"
+
+static const char *const rel_names[SF_REL_COUNT] = {
+	[SF_REL_RUN] = "run",
+	[SF_REL_TASK] = "task",
+	[SF_REL_HELD] = "held",
+	[SF_REL_OFFER] = "offer",
+	[SF_REL_DEAD] = "dead",
+	[SF_REL_HISTORY] = "history",
+	[SF_REL_RUN_HISTORY] = "run_history",
+	[SF_REL_ACTION_STATE] = "action_state",
+	[SF_REL_ALERT] = "alert",
+	[SF_REL_HOLD] = "hold",
+	[SF_REL_ACTION] = "action",
+	[SF_REL_SOP] = "sop",
+	[SF_REL_SOP_VERSION] = "sop_version",
+	[SF_REL_WATCHED] = "watched",
+	[SF_REL_RUN_PKEY] = "run_pkey",
+	[SF_REL_RUN_SUBJECT] = "run_subject",
+	[SF_REL_TASK_PKEY] = "task_pkey",
+	[SF_REL_TASK_DUE] = "task_due",
+	[SF_REL_HELD_PKEY] = "held_pkey",
+	[SF_REL_OFFER_PKEY] = "offer_pkey",
+	[SF_REL_OFFER_FETCH] = "offer_fetch",
+	[SF_REL_DEAD_PKEY] = "dead_pkey",
+	[SF_REL_ACTION_STATE_PKEY] = "action_state_pkey",
+	[SF_REL_RUN_ID_SEQ] = "run_id_seq",
+	[SF_REL_LEASE_TOKEN_SEQ] = "lease_token_seq",
+};
+
+static struct
+{
+	Oid			schema;
+	Oid			owner;
+	Oid			work_type;
+	Oid			rels[SF_REL_COUNT];
+	bool		hold_known;
+	bool		hold;
+}			cache;
+
+static void
+forget_all(Datum arg, int cacheid, uint32 hashvalue)
+{
+	memset(&cache, 0, sizeof(cache));
+}
+
+static void
+forget_hold(Datum arg, Oid relid)
+{
+	if (relid == InvalidOid || relid == cache.rels[SF_REL_HOLD])
+		cache.hold_known = false;
+	/* ALTER TABLE ... OWNER TO reaches us this way */
+	if (relid == InvalidOid || relid == cache.rels[SF_REL_TASK])
+		cache.owner = InvalidOid;
+}
+
+void
+sf_ident_init(void)
+{
+	CacheRegisterSyscacheCallback(NAMESPACEOID, forget_all, (Datum) 0);
+	CacheRegisterRelcacheCallback(forget_hold, (Datum) 0);
+}
+
+Oid
+sf_ident_extension(void)
+{
+	return get_extension_oid("sopflow", true);
+}
+
+Oid
+sf_ident_schema(void)
+{
+	if (!OidIsValid(cache.schema))
+	{
+		Oid			schema = get_namespace_oid("sopflow", true);
+
+		if (!OidIsValid(schema))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("extension \"%s\" is not installed in this database", "sopflow"),
+					 errhint("Use CREATE EXTENSION sopflow.")));
+		cache.schema = schema;
+	}
+	return cache.schema;
+}
+
+Oid
+sf_ident_lookup(const char *name)
+{
+	return get_relname_relid(name, sf_ident_schema());
+}
+
+Oid
+sf_ident_rel(SfRel which)
+{
+	if (!OidIsValid(cache.rels[which]))
+	{
+		Oid			relid = sf_ident_lookup(rel_names[which]);
+
+		if (!OidIsValid(relid))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("relation \"sopflow.%s\" does not exist", rel_names[which]),
+					 errhint("The extension is damaged or of another version; use ALTER EXTENSION sopflow UPDATE or create it anew.")));
+		cache.rels[which] = relid;
+	}
+	return cache.rels[which];
+}
+
+Oid
+sf_ident_owner(void)
+{
+	if (!OidIsValid(cache.owner))
+	{
+		Oid			relid = sf_ident_rel(SF_REL_TASK);
+		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+		Oid			owner;
+
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for relation %u", relid);
+		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
+		cache.owner = owner;
+	}
+	return cache.owner;
+}
+
+Oid
+sf_ident_work_type(void)
+{
+	if (!OidIsValid(cache.work_type))
+	{
+		Oid			typid = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+											CStringGetDatum("work"),
+											ObjectIdGetDatum(sf_ident_schema()));
+
+		if (!OidIsValid(typid))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("type \"sopflow.work\" does not exist")));
+		cache.work_type = typid;
+	}
+	return cache.work_type;
+}
+
+/*
+ * pg_restore and pg_dump's scripts switch check_function_bodies off; nobody
+ * else has reason to.
+ */
+bool
+sf_ident_restoring(void)
+{
+	return sf_guc_restoring || !check_function_bodies;
+}
+
+bool
+sf_ident_held(void)
+{
+	if (sf_ident_restoring())
+		return true;
+	if (!cache.hold_known)
+	{
+		Relation	rel = table_open(sf_ident_rel(SF_REL_HOLD), AccessShareLock);
+		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+		TupleTableSlot *slot = table_slot_create(rel, NULL);
+		TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+		bool		hold = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+
+		table_endscan(scan);
+		ExecDropSingleTupleTableSlot(slot);
+		UnregisterSnapshot(snapshot);
+		table_close(rel, AccessShareLock);
+		cache.hold = hold;
+		cache.hold_known = true;
+	}
+	return cache.hold;
+}
+
+bool
+sf_ident_lock(void)
+{
+	LOCKTAG		tag;
+	Oid			extension = sf_ident_extension();
+
+	if (!OidIsValid(extension))
+		return false;
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension, 0);
+	if (LockAcquire(&tag, AccessShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	/* it may have gone while we looked */
+	AcceptInvalidationMessages();
+	return sf_ident_extension() == extension;
+}
+
+SfIdentity
+sf_ident_enter(void)
+{
+	SfIdentity	saved;
+
+	GetUserIdAndSecContext(&saved.userid, &saved.sec_context);
+	SetUserIdAndSecContext(sf_ident_owner(),
+						   saved.sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	return saved;
+}
+
+void
+sf_ident_leave(SfIdentity saved)
+{
+	SetUserIdAndSecContext(saved.userid, saved.sec_context);
+}

@@ -1,0 +1,838 @@
+/*
+ * ledger.c
+ *	  The books of one call: runs that it has locked, rows that it moves.
+ *
+ * Nothing can be lost or doubled: a task leaves one table and enters another in
+ * the same transaction, and only under the lock of its run.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "commands/sequence.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "clock.h"
+#include "errors.h"
+#include "history.h"
+#include "ledger.h"
+#include "plan.h"
+#include "shm.h"
+#include "stats.h"
+
+/* failures in a row of one action within this call */
+typedef struct SfStreak
+{
+	int32		action_id;		/* hash key, must be first */
+	const SfAction *action;
+	bool		succeeded;		/* at least once */
+	int			failures;		/* since the last success */
+} SfStreak;
+
+struct SfLedger
+{
+	MemoryContext context;
+	SfIdentity	saved;
+	Snapshot	snapshot;
+	TimestampTz now;
+	SfScan	   *scans[SF_REL_COUNT];	/* by index */
+	SfWriter   *writers[SF_REL_COUNT];
+	HTAB	   *runs;			/* of SfRun, those locked */
+	List	   *touched;		/* of SfRun * */
+	HTAB	   *streaks;		/* of SfStreak */
+	int64		cancelled;
+};
+
+static const char *const run_states[] = {
+	[SF_RUN_ACTIVE] = "active",
+	[SF_RUN_COMPLETED] = "completed",
+	[SF_RUN_FAILED] = "failed",
+	[SF_RUN_CANCELLED] = "cancelled",
+	[SF_RUN_EXITED] = "exited",
+};
+
+/* the table that each index belongs to, and the scan keys used on it */
+static const struct
+{
+	SfRel		table;
+	int			nkeys;
+}			index_use[SF_REL_COUNT] = {
+	[SF_REL_RUN_PKEY] = {SF_REL_RUN, 2},
+	[SF_REL_RUN_SUBJECT] = {SF_REL_RUN, 1},
+	[SF_REL_TASK_PKEY] = {SF_REL_TASK, 2},
+	[SF_REL_TASK_DUE] = {SF_REL_TASK, 1},
+	[SF_REL_HELD_PKEY] = {SF_REL_HELD, 2},
+	[SF_REL_OFFER_PKEY] = {SF_REL_OFFER, 2},
+	[SF_REL_DEAD_PKEY] = {SF_REL_DEAD, 2},
+	[SF_REL_ACTION_STATE_PKEY] = {SF_REL_ACTION_STATE, 1},
+};
+
+/*
+ * FNV-1a, folded: our own, so that a shard survives pg_upgrade and a change
+ * of the server's hash functions.
+ */
+int16
+sf_shard(const char *subject_id)
+{
+	uint32		hash = 2166136261u;
+
+	for (const char *p = subject_id; *p; p++)
+		hash = (hash ^ (unsigned char) *p) * 16777619u;
+	return (int16) ((hash ^ (hash >> 16)) % SF_SHARDS);
+}
+
+int
+sf_compare_int64(const void *a, const void *b)
+{
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
+
+	return (x > y) - (x < y);
+}
+
+SfLedger *
+sf_ledger_open(void)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "sopflow ledger",
+												  ALLOCSET_DEFAULT_SIZES);
+	SfLedger   *ledger = MemoryContextAllocZero(context, sizeof(SfLedger));
+	HASHCTL		ctl = {0};
+
+	ledger->context = context;
+	ctl.keysize = sizeof(int64);
+	ctl.entrysize = sizeof(SfRun);
+	ctl.hcxt = context;
+	ledger->runs = hash_create("sopflow runs", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	ledger->saved = sf_ident_enter();
+	ledger->snapshot = sf_snapshot_push();
+	ledger->now = sf_clock_now();
+	return ledger;
+}
+
+Snapshot
+sf_ledger_snapshot(SfLedger *ledger)
+{
+	return ledger->snapshot;
+}
+
+TimestampTz
+sf_ledger_now(SfLedger *ledger)
+{
+	return ledger->now;
+}
+
+static void
+close_scans(SfLedger *ledger)
+{
+	for (int i = 0; i < SF_REL_COUNT; i++)
+	{
+		if (ledger->scans[i] != NULL)
+			sf_scan_close(ledger->scans[i]);
+		ledger->scans[i] = NULL;
+	}
+}
+
+void
+sf_ledger_renew(SfLedger *ledger)
+{
+	for (int i = 0; i < SF_REL_COUNT; i++)
+		if (ledger->writers[i] != NULL)
+			sf_writer_flush(ledger->writers[i]);
+	close_scans(ledger);
+	sf_snapshot_pop();
+	ledger->snapshot = sf_snapshot_push();
+}
+
+SfScan *
+sf_ledger_scan(SfLedger *ledger, SfRel index)
+{
+	if (ledger->scans[index] == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(ledger->context);
+
+		ledger->scans[index] = sf_scan_open(index_use[index].table, index, ledger->snapshot,
+											index_use[index].nkeys);
+		MemoryContextSwitchTo(old);
+	}
+	return ledger->scans[index];
+}
+
+SfWriter *
+sf_ledger_writer(SfLedger *ledger, SfRel rel)
+{
+	if (ledger->writers[rel] == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(ledger->context);
+		Oid			relid;
+
+		if (rel == SF_REL_HISTORY || rel == SF_REL_RUN_HISTORY)
+			relid = sf_history_partition(rel, ledger->now);
+		else
+			relid = sf_ident_rel(rel);
+		ledger->writers[rel] = sf_writer_open(relid);
+		MemoryContextSwitchTo(old);
+	}
+	return ledger->writers[rel];
+}
+
+/* --- runs --- */
+
+enum
+{
+	RUN_ID, RUN_EVENT_AT, RUN_STARTED_AT, RUN_SLOT, RUN_VERSION, RUN_SOP, RUN_SUBJECT, RUN_CONTEXT
+};
+
+static void
+read_run(SfLedger *ledger, TupleTableSlot *slot, SfRun *run)
+{
+	MemoryContext old = MemoryContextSwitchTo(ledger->context);
+	Datum	   *values = slot->tts_values;
+	int64		run_id = DatumGetInt64(values[RUN_ID]);
+
+	memset(run, 0, sizeof(SfRun));
+	run->run_id = run_id;
+	run->event_at = DatumGetTimestampTz(values[RUN_EVENT_AT]);
+	run->started_at = DatumGetTimestampTz(values[RUN_STARTED_AT]);
+	run->version_id = DatumGetInt32(values[RUN_VERSION]);
+	run->sop_id = TextDatumGetCString(values[RUN_SOP]);
+	run->subject_id = TextDatumGetCString(values[RUN_SUBJECT]);
+	if (!slot->tts_isnull[RUN_CONTEXT])
+		run->context = (Jsonb *) PG_DETOAST_DATUM_COPY(values[RUN_CONTEXT]);
+	run->tid = slot->tts_tid;
+	run->version = sf_definition_version(run->version_id);
+	MemoryContextSwitchTo(old);
+}
+
+SfRun *
+sf_ledger_peek(SfLedger *ledger, int64 run_id)
+{
+	SfRun	   *run = hash_search(ledger->runs, &run_id, HASH_FIND, NULL);
+	SfScan	   *scan;
+
+	if (run != NULL)
+		return run->ended ? NULL : run;
+	scan = sf_ledger_scan(ledger, SF_REL_RUN_PKEY);
+	if (!sf_scan_int8(scan, run_id))
+		return NULL;
+	run = MemoryContextAlloc(ledger->context, sizeof(SfRun));
+	read_run(ledger, scan->slot, run);
+	return run;
+}
+
+SfRun *
+sf_ledger_run(SfLedger *ledger, int64 run_id, bool wait, bool *busy)
+{
+	SfRun	   *run = hash_search(ledger->runs, &run_id, HASH_FIND, NULL);
+	SfScan	   *scan;
+	SfLock		outcome;
+
+	*busy = false;
+	if (run != NULL)
+		return run->ended ? NULL : run;
+	scan = sf_ledger_scan(ledger, SF_REL_RUN_PKEY);
+	if (!sf_scan_int8(scan, run_id))
+		return NULL;
+	outcome = sf_row_lock(scan, ledger->snapshot, wait);
+	if (outcome != SF_LOCK_OK)
+	{
+		*busy = outcome == SF_LOCK_BUSY;
+		return NULL;
+	}
+	sf_shm_note_locked();
+	run = hash_search(ledger->runs, &run_id, HASH_ENTER, NULL);
+	read_run(ledger, scan->slot, run);
+	return run;
+}
+
+/* id of the active run that stands in the way of a new one, 0 when it is gone */
+static int64
+conflicting_run(SfLedger *ledger, ItemPointer tid)
+{
+	SfScan	   *scan = sf_ledger_scan(ledger, SF_REL_RUN_PKEY);
+
+	if (!table_tuple_fetch_row_version(scan->heap, tid, SnapshotAny, scan->slot))
+		return 0;
+	slot_getallattrs(scan->slot);
+	return DatumGetInt64(scan->slot->tts_values[RUN_ID]);
+}
+
+static void end_run(SfLedger *ledger, SfRun *run);
+
+SfRun *
+sf_ledger_start(SfLedger *ledger, SfVersion *version, const char *subject_id,
+				TimestampTz event_at, Jsonb *context, int64 *active)
+{
+	SfWriter   *writer = sf_ledger_writer(ledger, SF_REL_RUN);
+	Oid			sequence = sf_ident_rel(SF_REL_RUN_ID_SEQ);
+	int64		run_id = nextval_internal(sequence, false);
+	SfRun	   *run;
+
+	for (;;)
+	{
+		TupleTableSlot *row = sf_writer_row(writer);
+		Datum	   *values = row->tts_values;
+		ItemPointerData conflict;
+		SfRun	   *other;
+		int64		other_id;
+		bool		busy;
+
+		values[RUN_ID] = Int64GetDatum(run_id);
+		values[RUN_EVENT_AT] = TimestampTzGetDatum(event_at);
+		values[RUN_STARTED_AT] = TimestampTzGetDatum(ledger->now);
+		values[RUN_SLOT] = Int64GetDatum(version->reentry == SF_REENTRY_ALLOW ? run_id : 0);
+		values[RUN_VERSION] = Int32GetDatum(version->version_id);
+		values[RUN_SOP] = CStringGetTextDatum(version->sop_id);
+		values[RUN_SUBJECT] = CStringGetTextDatum(subject_id);
+		values[RUN_CONTEXT] = PointerGetDatum(context);
+		row->tts_isnull[RUN_CONTEXT] = context == NULL;
+		if (version->reentry == SF_REENTRY_ALLOW)
+		{
+			sf_writer_add(writer, row);
+			break;
+		}
+		if (sf_writer_insert_unless(writer, row, &conflict))
+			break;
+		other_id = conflicting_run(ledger, &conflict);
+		if (other_id == 0)
+			continue;			/* it ended meanwhile */
+		if (version->reentry == SF_REENTRY_IGNORE)
+		{
+			*active = other_id;
+			return NULL;
+		}
+		sf_ledger_renew(ledger);
+		other = sf_ledger_run(ledger, other_id, true, &busy);
+		if (other == NULL)
+			continue;
+		other->state = SF_RUN_CANCELLED;
+		other->reason = "restarted by a new event";
+		end_run(ledger, other);
+		sf_ledger_renew(ledger);
+	}
+	run = MemoryContextAllocZero(ledger->context, sizeof(SfRun));
+	run->run_id = run_id;
+	run->event_at = event_at;
+	run->version_id = version->version_id;
+	run->version = version;
+	sf_stats_count(SF_COUNT_RUNS_STARTED, 1);
+	return run;
+}
+
+/* --- rows --- */
+
+enum
+{
+	TASK_ID, TASK_DUE_AT, TASK_VERSION, TASK_NODE, TASK_SHARD, TASK_ATTEMPT, TASK_ERROR, TASK_HELD_BY
+};
+
+enum
+{
+	OFFER_ID, OFFER_DUE_AT, OFFER_TOKEN, OFFER_UNTIL, OFFER_ACTION, OFFER_VERSION, OFFER_NODE,
+	OFFER_SHARD, OFFER_ATTEMPT, OFFER_ERROR
+};
+
+enum
+{
+	DEAD_ID, DEAD_DUE_AT, DEAD_FINISHED_AT, DEAD_VERSION, DEAD_NODE, DEAD_SHARD, DEAD_ATTEMPT, DEAD_ERROR
+};
+
+enum
+{
+	HISTORY_ID, HISTORY_DUE_AT, HISTORY_FINISHED_AT, HISTORY_VERSION, HISTORY_NODE, HISTORY_ATTEMPT,
+	HISTORY_STATUS, HISTORY_ERROR, HISTORY_RESULT
+};
+
+enum
+{
+	ENDED_ID, ENDED_EVENT_AT, ENDED_STARTED_AT, ENDED_AT, ENDED_VERSION, ENDED_STATE, ENDED_SOP,
+	ENDED_SUBJECT, ENDED_CONTEXT, ENDED_REASON
+};
+
+void
+sf_task_read(TupleTableSlot *slot, SfTask *task)
+{
+	Datum	   *values = slot->tts_values;
+
+	task->task_id = DatumGetInt64(values[TASK_ID]);
+	task->due_at = DatumGetTimestampTz(values[TASK_DUE_AT]);
+	task->version_id = DatumGetInt32(values[TASK_VERSION]);
+	task->node = DatumGetInt16(values[TASK_NODE]);
+	task->shard = DatumGetInt16(values[TASK_SHARD]);
+	task->attempt = DatumGetInt16(values[TASK_ATTEMPT]);
+	task->error = slot->tts_isnull[TASK_ERROR] ? NULL : TextDatumGetCString(values[TASK_ERROR]);
+	task->tid = slot->tts_tid;
+}
+
+void
+sf_offer_read(TupleTableSlot *slot, SfOffer *offer)
+{
+	Datum	   *values = slot->tts_values;
+	SfTask	   *task = &offer->task;
+
+	task->task_id = DatumGetInt64(values[OFFER_ID]);
+	task->due_at = DatumGetTimestampTz(values[OFFER_DUE_AT]);
+	task->version_id = DatumGetInt32(values[OFFER_VERSION]);
+	task->node = DatumGetInt16(values[OFFER_NODE]);
+	task->shard = DatumGetInt16(values[OFFER_SHARD]);
+	task->attempt = DatumGetInt16(values[OFFER_ATTEMPT]);
+	task->error = slot->tts_isnull[OFFER_ERROR] ? NULL : TextDatumGetCString(values[OFFER_ERROR]);
+	task->tid = slot->tts_tid;
+	offer->lease_token = DatumGetInt64(values[OFFER_TOKEN]);
+	offer->lease_until = slot->tts_isnull[OFFER_UNTIL] ? 0 : DatumGetTimestampTz(values[OFFER_UNTIL]);
+	offer->action_id = DatumGetInt32(values[OFFER_ACTION]);
+}
+
+void
+sf_dead_read(TupleTableSlot *slot, SfTask *task)
+{
+	Datum	   *values = slot->tts_values;
+
+	task->task_id = DatumGetInt64(values[DEAD_ID]);
+	task->due_at = DatumGetTimestampTz(values[DEAD_DUE_AT]);
+	task->version_id = DatumGetInt32(values[DEAD_VERSION]);
+	task->node = DatumGetInt16(values[DEAD_NODE]);
+	task->shard = DatumGetInt16(values[DEAD_SHARD]);
+	task->attempt = DatumGetInt16(values[DEAD_ATTEMPT]);
+	task->error = slot->tts_isnull[DEAD_ERROR] ? NULL : TextDatumGetCString(values[DEAD_ERROR]);
+	task->tid = slot->tts_tid;
+}
+
+static void
+set_text(TupleTableSlot *row, int column, const char *value)
+{
+	row->tts_isnull[column] = value == NULL;
+	if (value != NULL)
+		row->tts_values[column] = CStringGetTextDatum(value);
+}
+
+static TupleTableSlot *
+task_row(SfWriter *writer, const SfTask *task)
+{
+	TupleTableSlot *row = sf_writer_row(writer);
+	Datum	   *values = row->tts_values;
+
+	values[TASK_ID] = Int64GetDatum(task->task_id);
+	values[TASK_DUE_AT] = TimestampTzGetDatum(task->due_at);
+	values[TASK_VERSION] = Int32GetDatum(task->version_id);
+	values[TASK_NODE] = Int16GetDatum(task->node);
+	values[TASK_SHARD] = Int16GetDatum(task->shard);
+	values[TASK_ATTEMPT] = Int16GetDatum(task->attempt);
+	set_text(row, TASK_ERROR, task->error);
+	return row;
+}
+
+void
+sf_ledger_pend(SfLedger *ledger, const SfTask *task)
+{
+	SfWriter   *writer = sf_ledger_writer(ledger, SF_REL_TASK);
+
+	sf_writer_add(writer, task_row(writer, task));
+	sf_shm_note_due(task->due_at);
+}
+
+void
+sf_ledger_hold(SfLedger *ledger, const SfTask *task, const char *held_by)
+{
+	SfWriter   *writer = sf_ledger_writer(ledger, SF_REL_HELD);
+	TupleTableSlot *row = task_row(writer, task);
+
+	set_text(row, TASK_HELD_BY, held_by);
+	sf_writer_add(writer, row);
+}
+
+void
+sf_ledger_offer(SfLedger *ledger, const SfTask *task, int32 action_id)
+{
+	SfWriter   *writer = sf_ledger_writer(ledger, SF_REL_OFFER);
+	TupleTableSlot *row = sf_writer_row(writer);
+
+	sf_offer_fill(row, task, 0, 0, action_id);
+	sf_writer_add(writer, row);
+	sf_shm_note_offer(action_id, task->due_at);
+}
+
+void
+sf_offer_fill(TupleTableSlot *row, const SfTask *task, int64 token, TimestampTz until, int32 action_id)
+{
+	Datum	   *values = row->tts_values;
+
+	values[OFFER_ID] = Int64GetDatum(task->task_id);
+	values[OFFER_DUE_AT] = TimestampTzGetDatum(task->due_at);
+	values[OFFER_TOKEN] = Int64GetDatum(token);
+	values[OFFER_UNTIL] = TimestampTzGetDatum(until);
+	row->tts_isnull[OFFER_UNTIL] = token == 0;
+	values[OFFER_ACTION] = Int32GetDatum(action_id);
+	values[OFFER_VERSION] = Int32GetDatum(task->version_id);
+	values[OFFER_NODE] = Int16GetDatum(task->node);
+	values[OFFER_SHARD] = Int16GetDatum(task->shard);
+	values[OFFER_ATTEMPT] = Int16GetDatum(task->attempt);
+	set_text(row, OFFER_ERROR, task->error);
+}
+
+void
+sf_ledger_bury(SfLedger *ledger, const SfTask *task)
+{
+	SfWriter   *writer = sf_ledger_writer(ledger, SF_REL_DEAD);
+	TupleTableSlot *row = sf_writer_row(writer);
+	Datum	   *values = row->tts_values;
+
+	values[DEAD_ID] = Int64GetDatum(task->task_id);
+	values[DEAD_DUE_AT] = TimestampTzGetDatum(task->due_at);
+	values[DEAD_FINISHED_AT] = TimestampTzGetDatum(ledger->now);
+	values[DEAD_VERSION] = Int32GetDatum(task->version_id);
+	values[DEAD_NODE] = Int16GetDatum(task->node);
+	values[DEAD_SHARD] = Int16GetDatum(task->shard);
+	values[DEAD_ATTEMPT] = Int16GetDatum(task->attempt);
+	set_text(row, DEAD_ERROR, task->error);
+	sf_writer_add(writer, row);
+	sf_stats_count(SF_COUNT_TASKS_DEAD, 1);
+}
+
+void
+sf_ledger_record(SfLedger *ledger, const SfTask *task, char status, Jsonb *result)
+{
+	SfWriter   *writer = sf_ledger_writer(ledger, SF_REL_HISTORY);
+	TupleTableSlot *row = sf_writer_row(writer);
+	Datum	   *values = row->tts_values;
+
+	values[HISTORY_ID] = Int64GetDatum(task->task_id);
+	values[HISTORY_DUE_AT] = TimestampTzGetDatum(task->due_at);
+	values[HISTORY_FINISHED_AT] = TimestampTzGetDatum(ledger->now);
+	values[HISTORY_VERSION] = Int32GetDatum(task->version_id);
+	values[HISTORY_NODE] = Int16GetDatum(task->node);
+	values[HISTORY_ATTEMPT] = Int16GetDatum(task->attempt);
+	values[HISTORY_STATUS] = CharGetDatum(status);
+	set_text(row, HISTORY_ERROR, task->error);
+	values[HISTORY_RESULT] = PointerGetDatum(result);
+	row->tts_isnull[HISTORY_RESULT] = result == NULL;
+	sf_writer_add(writer, row);
+	sf_stats_count(status == 'd' ? SF_COUNT_TASKS_DONE :
+				   status == 's' ? SF_COUNT_TASKS_SKIPPED : SF_COUNT_TASKS_CANCELLED, 1);
+	if (status == 'c')
+		ledger->cancelled++;
+}
+
+SfLock
+sf_ledger_remove(SfLedger *ledger, SfRel rel, ItemPointer tid, bool wait)
+{
+	return sf_row_delete(sf_writer_rel(sf_ledger_writer(ledger, rel)), tid, ledger->snapshot, wait);
+}
+
+static SfScan *
+run_tasks(SfLedger *ledger, SfRel index, int64 run_id)
+{
+	SfScan	   *scan = sf_ledger_scan(ledger, index);
+
+	sf_scan_int8_range(scan, sf_task_id(run_id, 0), sf_task_id(run_id + 1, 0) - 1);
+	return scan;
+}
+
+bool
+sf_ledger_in_flight(SfLedger *ledger, int64 run_id)
+{
+	return sf_scan_next(run_tasks(ledger, SF_REL_OFFER_PKEY, run_id));
+}
+
+/* --- the end of runs --- */
+
+/* A task of the run ended: look at the run when the ledger is closed. */
+void
+sf_ledger_touch(SfLedger *ledger, SfRun *run)
+{
+	MemoryContext old;
+
+	if (run->touched)
+		return;
+	run->touched = true;
+	old = MemoryContextSwitchTo(ledger->context);
+	ledger->touched = lappend(ledger->touched, run);
+	MemoryContextSwitchTo(old);
+}
+
+void
+sf_ledger_end(SfLedger *ledger, SfRun *run, SfRunState state, const char *reason)
+{
+	if (run->state != SF_RUN_ACTIVE)
+		return;					/* the first verdict stands */
+	run->state = state;
+	run->reason = reason ? MemoryContextStrdup(ledger->context, reason) : NULL;
+	sf_ledger_touch(ledger, run);
+}
+
+static void
+cancel_tasks(SfLedger *ledger, SfRun *run)
+{
+	static const SfRel where[][2] = {
+		{SF_REL_TASK_PKEY, SF_REL_TASK},
+		{SF_REL_HELD_PKEY, SF_REL_HELD},
+		{SF_REL_OFFER_PKEY, SF_REL_OFFER},
+	};
+
+	for (int i = 0; i < lengthof(where); i++)
+	{
+		SfScan	   *scan = run_tasks(ledger, where[i][0], run->run_id);
+
+		while (sf_scan_next(scan))
+		{
+			SfOffer		offer;
+
+			if (where[i][1] == SF_REL_OFFER)
+				sf_offer_read(scan->slot, &offer);
+			else
+				sf_task_read(scan->slot, &offer.task);
+
+			/*
+			 * An offer may be leased by a fetch that has not committed: wait
+			 * for it and look again.
+			 */
+			if (sf_ledger_remove(ledger, where[i][1], &offer.task.tid, true) == SF_LOCK_OK)
+				sf_ledger_record(ledger, &offer.task, 'c', NULL);
+			else
+			{
+				sf_ledger_renew(ledger);
+				scan = run_tasks(ledger, where[i][0], run->run_id);
+			}
+		}
+	}
+}
+
+static void
+end_run(SfLedger *ledger, SfRun *run)
+{
+	SfWriter   *writer;
+	TupleTableSlot *row;
+	Datum	   *values;
+
+	cancel_tasks(ledger, run);
+	if (sf_ledger_remove(ledger, SF_REL_RUN, &run->tid, true) != SF_LOCK_OK)
+		elog(ERROR, "run " INT64_FORMAT " vanished under its lock", run->run_id);
+	writer = sf_ledger_writer(ledger, SF_REL_RUN_HISTORY);
+	row = sf_writer_row(writer);
+	values = row->tts_values;
+	values[ENDED_ID] = Int64GetDatum(run->run_id);
+	values[ENDED_EVENT_AT] = TimestampTzGetDatum(run->event_at);
+	values[ENDED_STARTED_AT] = TimestampTzGetDatum(run->started_at);
+	values[ENDED_AT] = TimestampTzGetDatum(ledger->now);
+	values[ENDED_VERSION] = Int32GetDatum(run->version_id);
+	values[ENDED_STATE] = CStringGetTextDatum(run_states[run->state]);
+	values[ENDED_SOP] = CStringGetTextDatum(run->sop_id);
+	values[ENDED_SUBJECT] = CStringGetTextDatum(run->subject_id);
+	values[ENDED_CONTEXT] = PointerGetDatum(run->context);
+	row->tts_isnull[ENDED_CONTEXT] = run->context == NULL;
+	set_text(row, ENDED_REASON, run->reason);
+	sf_writer_add(writer, row);
+	run->ended = true;
+	sf_stats_count(SF_COUNT_RUNS_ENDED, 1);
+}
+
+/*
+ * A task of the run ended and nothing has ended the run: it is complete when
+ * no task is left.  If the rest is held since another was under way, let the
+ * earliest of them go.
+ */
+static void
+settle_run(SfLedger *ledger, SfRun *run)
+{
+	SfScan	   *scan;
+	SfTask		first = {0};
+	bool		held = false;
+
+	if (sf_ledger_in_flight(ledger, run->run_id))
+		return;
+	scan = run_tasks(ledger, SF_REL_HELD_PKEY, run->run_id);
+	while (sf_scan_next(scan))
+	{
+		SfTask		task;
+
+		sf_task_read(scan->slot, &task);
+		if (strcmp(TextDatumGetCString(scan->slot->tts_values[TASK_HELD_BY]), "run") != 0)
+			held = true;
+		else if (first.task_id == 0 || task.due_at < first.due_at)
+			first = task;
+	}
+	if (first.task_id != 0)
+	{
+		if (sf_ledger_remove(ledger, SF_REL_HELD, &first.tid, true) == SF_LOCK_OK)
+			sf_ledger_pend(ledger, &first);
+		return;
+	}
+	if (held || sf_scan_next(run_tasks(ledger, SF_REL_TASK_PKEY, run->run_id)))
+		return;
+	run->state = SF_RUN_COMPLETED;
+	end_run(ledger, run);
+}
+
+static void
+settle_runs(SfLedger *ledger)
+{
+	ListCell   *lc;
+
+	if (ledger->touched == NIL)
+		return;
+	sf_ledger_renew(ledger);
+	foreach(lc, ledger->touched)
+	{
+		SfRun	   *run = lfirst(lc);
+
+		CHECK_FOR_INTERRUPTS();
+		run->touched = false;
+		if (run->ended)
+			continue;
+		if (run->state != SF_RUN_ACTIVE)
+			end_run(ledger, run);
+		else
+			settle_run(ledger, run);
+	}
+	ledger->touched = NIL;
+}
+
+int64
+sf_ledger_settle(SfLedger *ledger)
+{
+	settle_runs(ledger);
+	return ledger->cancelled;
+}
+
+/* --- failures in a row, alerts --- */
+
+void
+sf_ledger_outcome(SfLedger *ledger, const SfAction *action, bool failed)
+{
+	SfStreak   *streak;
+	bool		found;
+
+	if (ledger->streaks == NULL)
+	{
+		HASHCTL		ctl = {0};
+
+		ctl.keysize = sizeof(int32);
+		ctl.entrysize = sizeof(SfStreak);
+		ctl.hcxt = ledger->context;
+		ledger->streaks = hash_create("sopflow streaks", 16, &ctl,
+									  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	streak = hash_search(ledger->streaks, &action->action_id, HASH_ENTER, &found);
+	if (!found)
+	{
+		streak->action = action;
+		streak->succeeded = false;
+		streak->failures = 0;
+	}
+	if (failed)
+		streak->failures++;
+	else
+	{
+		streak->succeeded = true;
+		streak->failures = 0;
+	}
+}
+
+void
+sf_ledger_alert(SfLedger *ledger, const char *kind, const char *action,
+				const char *sop_id, int64 task_id, const char *message)
+{
+	Datum		values[6];
+	char		nulls[6] = {' ', ' ', ' ', ' ', ' ', ' '};
+
+	values[0] = TimestampTzGetDatum(ledger->now);
+	values[1] = CStringGetTextDatum(kind);
+	values[2] = action ? CStringGetTextDatum(action) : (Datum) 0;
+	nulls[2] = action ? ' ' : 'n';
+	values[3] = sop_id ? CStringGetTextDatum(sop_id) : (Datum) 0;
+	nulls[3] = sop_id ? ' ' : 'n';
+	values[4] = Int64GetDatum(task_id);
+	nulls[4] = task_id != 0 ? ' ' : 'n';
+	values[5] = CStringGetTextDatum(message);
+	sf_plan_run(SF_PLAN_ALERT, values, nulls, NULL, NULL);
+	/* the worker sends it */
+	sf_shm_note_due(ledger->now);
+}
+
+static void
+read_failures(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	int		   *result = arg;
+
+	result[0] = sf_row_int32(tuple, desc, 1, 0);
+	result[1] = sf_row_bool(tuple, desc, 2);
+}
+
+static int
+compare_streaks(const ListCell *a, const ListCell *b)
+{
+	int32		x = ((SfStreak *) lfirst(a))->action_id;
+	int32		y = ((SfStreak *) lfirst(b))->action_id;
+
+	return (x > y) - (x < y);
+}
+
+/*
+ * The rows of action_state are touched only when a streak of failures begins,
+ * grows or ends, in the order of their key.
+ */
+static void
+settle_streaks(SfLedger *ledger)
+{
+	HASH_SEQ_STATUS seq;
+	SfStreak   *streak;
+	List	   *streaks = NIL;
+	ListCell   *lc;
+
+	if (ledger->streaks == NULL)
+		return;
+	hash_seq_init(&seq, ledger->streaks);
+	while ((streak = hash_seq_search(&seq)) != NULL)
+		streaks = lappend(streaks, streak);
+	list_sort(streaks, compare_streaks);
+	foreach(lc, streaks)
+	{
+		Datum		values[3];
+		char		nulls[3] = {' ', ' ', ' '};
+		int			result[2] = {0, 0};
+		SfScan	   *scan = sf_ledger_scan(ledger, SF_REL_ACTION_STATE_PKEY);
+		ScanKeyData key;
+
+		streak = lfirst(lc);
+		values[0] = Int32GetDatum(streak->action_id);
+		if (streak->succeeded)
+		{
+			ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT4EQ, values[0]);
+			sf_scan_start(scan, &key, 1);
+			if (sf_scan_next(scan))
+				sf_plan_run(SF_PLAN_SUCCESS, values, NULL, NULL, NULL);
+		}
+		if (streak->failures == 0)
+			continue;
+		values[1] = Int32GetDatum(streak->failures);
+		values[2] = Int32GetDatum(streak->action->alert_after);
+		nulls[2] = streak->action->alert_after > 0 ? ' ' : 'n';
+		sf_plan_run(SF_PLAN_FAILURE, values, nulls, read_failures, result);
+		if (result[1])
+			sf_ledger_alert(ledger, "failures", streak->action->name, NULL, 0,
+							psprintf("action \"%s\" failed %d times in a row",
+									 streak->action->name, result[0]));
+	}
+}
+
+void
+sf_ledger_close(SfLedger *ledger)
+{
+	MemoryContext old = MemoryContextSwitchTo(ledger->context);
+
+	settle_runs(ledger);
+	settle_streaks(ledger);
+	close_scans(ledger);
+	for (int i = 0; i < SF_REL_COUNT; i++)
+		if (ledger->writers[i] != NULL)
+			sf_writer_close(ledger->writers[i]);
+	sf_snapshot_pop();
+	MemoryContextSwitchTo(old);
+	sf_ident_leave(ledger->saved);
+	MemoryContextDelete(ledger->context);
+}

@@ -1,0 +1,424 @@
+/*
+ * plan.c
+ *	  Every SQL text of the module, and the only use of SPI.
+ *
+ * Plans are prepared on first use and kept; PostgreSQL plans them anew when
+ * what they refer to changes.  Tables are named with their schema, operators
+ * and functions are found under a search_path pinned to pg_catalog.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "ident.h"
+#include "plan.h"
+
+#define MAX_ARGS	10
+#define PINNED_PATH "pg_catalog, pg_temp"
+
+typedef struct SfStatement
+{
+	const char *sql;
+	bool		read_only;		/* run under the newest snapshot */
+	int			nargs;
+	Oid			types[MAX_ARGS];
+} SfStatement;
+
+/* clang-format off */
+static const SfStatement statements[SF_PLAN_COUNT] = {
+	[SF_PLAN_SOPS] = {
+		"SELECT s.sop_id, s.enabled, s.paused, s.owner::oid, s.subject_relation::oid,"
+		" s.subject_key::text, v.version_id, v.definition->>'trigger_event'"
+		" FROM sopflow.sop s"
+		" LEFT JOIN LATERAL (SELECT v.version_id, v.definition FROM sopflow.sop_version v"
+		"  WHERE v.sop_id = s.sop_id ORDER BY v.version DESC LIMIT 1) v ON true"
+		" ORDER BY s.sop_id",
+		true, 0, {0}
+	},
+	[SF_PLAN_EXITS] = {
+		"SELECT DISTINCT v.sop_id, e.event"
+		" FROM sopflow.sop_version v, jsonb_array_elements_text(v.definition->'exit_events') AS e(event)"
+		" ORDER BY 1, 2",
+		true, 0, {0}
+	},
+	[SF_PLAN_VERSION] = {
+		"SELECT v.sop_id, v.version, v.definition->>'trigger_event', (v.definition->>'parallel')::bool,"
+		" v.definition->>'delay_from', v.definition->>'reentry', (v.definition->>'skip_late_after')::interval,"
+		" ARRAY(SELECT jsonb_array_elements_text(v.definition->'exit_events')),"
+		" (v.definition->>'max_steps')::int,"
+		" n.ordinality::int, n.node->>'node_id', n.node->>'type', (n.node->>'delay')::interval,"
+		" n.node->>'action', n.node->'params', n.node->>'next', (n.node->>'max_attempts')::int,"
+		" n.node->>'on_failure'"
+		" FROM sopflow.sop_version v, jsonb_array_elements(v.definition->'nodes') WITH ORDINALITY AS n(node, ordinality)"
+		" WHERE v.version_id = $1 ORDER BY n.ordinality",
+		true, 1, {INT4OID}
+	},
+	[SF_PLAN_ACTIONS] = {
+		"SELECT a.action_id, a.action, a.delivery, a.channel, a.handler, a.lease, a.timeout,"
+		" a.max_attempts, a.backoff_base, a.backoff_factor, a.backoff_cap, a.jitter, a.alert_after,"
+		" a.enabled, a.paused, a.owner::oid, a.search_path"
+		" FROM sopflow.action a ORDER BY a.action_id",
+		true, 0, {0}
+	},
+	[SF_PLAN_ACTION_GRANTS] = {
+		"SELECT g.action, g.grantee::oid, g.privilege FROM sopflow.action_grant g ORDER BY 1, 2, 3",
+		true, 0, {0}
+	},
+	[SF_PLAN_SOP_ROW] = {
+		"SELECT s.sop_id, s.enabled, s.delay_from, s.skip_late_after, s.exit_events, s.max_steps,"
+		" s.owner::oid, s.subject_relation::oid, s.subject_key::text"
+		" FROM sopflow.sop s WHERE s.sop_id = $1",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_SOP_NODES] = {
+		"SELECT n.node_id, n.type, n.delay, n.action, n.params, n.next, n.max_attempts"
+		" FROM sopflow.sop_node n WHERE n.sop_id = $1 ORDER BY n.seq, n.node_id",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_SOP_BUILD] = {
+		"SELECT jsonb_build_object('trigger_event', s.trigger_event, 'delay_from', s.delay_from,"
+		" 'reentry', s.reentry, 'skip_late_after', s.skip_late_after, 'exit_events', to_jsonb(s.exit_events),"
+		" 'max_steps', s.max_steps, 'parallel', NOT EXISTS (SELECT FROM sopflow.sop_node n"
+		"  WHERE n.sop_id = s.sop_id AND (n.type <> 'delay' OR n.next IS NOT NULL)),"
+		" 'nodes', (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('node_id', n.node_id, 'type', n.type,"
+		"  'delay', n.delay, 'action', n.action, 'next', n.next, 'max_attempts', n.max_attempts,"
+		"  'on_failure', n.on_failure)) || jsonb_build_object('params', n.params) ORDER BY n.seq, n.node_id)"
+		"  FROM sopflow.sop_node n WHERE n.sop_id = s.sop_id))"
+		" FROM sopflow.sop s WHERE s.sop_id = $1",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_SOP_PUBLISH] = {
+		"INSERT INTO sopflow.sop_version (sop_id, version, definition, created_at)"
+		" SELECT $1, coalesce(max(v.version), 0) + 1, $2, $3 FROM sopflow.sop_version v WHERE v.sop_id = $1"
+		" HAVING $2 IS DISTINCT FROM (SELECT l.definition FROM sopflow.sop_version l"
+		"  WHERE l.sop_id = $1 ORDER BY l.version DESC LIMIT 1)",
+		false, 3, {TEXTOID, JSONBOID, TIMESTAMPTZOID}
+	},
+	[SF_PLAN_SOP_TOUCH] = {
+		"UPDATE sopflow.sop SET revision = revision WHERE sop_id = $1 RETURNING owner::oid",
+		false, 1, {TEXTOID}
+	},
+	[SF_PLAN_SOP_RUNS] = {
+		"SELECT FROM sopflow.run r WHERE r.sop_id = $1 LIMIT 1",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_ACTION_USERS] = {
+		"SELECT n.sop_id, n.node_id FROM sopflow.sop_node n JOIN sopflow.sop s USING (sop_id)"
+		" WHERE n.action = $1 AND s.enabled ORDER BY 1, 2 LIMIT 1",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_ACTION_LOCK] = {
+		"SELECT a.action_id FROM sopflow.action a WHERE a.action = ANY ($1) ORDER BY a.action_id FOR KEY SHARE",
+		false, 1, {TEXTARRAYOID}
+	},
+	[SF_PLAN_HOLD_SET] = {
+		"INSERT INTO sopflow.hold SELECT $1, 'restored from a dump' WHERE NOT EXISTS (SELECT FROM sopflow.hold)",
+		false, 1, {TIMESTAMPTZOID}
+	},
+	[SF_PLAN_WATCHES] = {
+		"SELECT w.event, w.subject_key::text, w.context::text[], w.condition, w.time_column::text,"
+		" w.on_error, w.search_path"
+		" FROM sopflow.watched w WHERE w.relation = $1 ORDER BY w.event",
+		true, 1, {OIDOID}
+	},
+	[SF_PLAN_WATCH_SET] = {
+		"INSERT INTO sopflow.watched (relation, event, subject_key, context, condition, time_column,"
+		" on_error, on_replica, search_path, condition_tree, attnums)"
+		" SELECT $1, $2, $3, $4::name[], $5, $6, $7, $8, $9, $10, (SELECT array_agg(coalesce(a.attnum, 0) ORDER BY c.ord)"
+		"  FROM unnest(ARRAY[$3, $6] || $4::name[]) WITH ORDINALITY AS c(name, ord)"
+		"  LEFT JOIN pg_attribute a ON a.attrelid = $1 AND a.attname = c.name AND a.attnum > 0)"
+		" ON CONFLICT (relation, event) DO UPDATE SET subject_key = excluded.subject_key,"
+		" context = excluded.context, condition = excluded.condition, time_column = excluded.time_column,"
+		" on_error = excluded.on_error, on_replica = excluded.on_replica,"
+		" search_path = excluded.search_path, condition_tree = excluded.condition_tree,"
+		" attnums = excluded.attnums",
+		false, 10, {OIDOID, TEXTOID, NAMEOID, TEXTARRAYOID, TEXTOID, NAMEOID, TEXTOID, BOOLOID, TEXTOID, TEXTOID}
+	},
+	[SF_PLAN_WATCH_DELETE] = {
+		"DELETE FROM sopflow.watched WHERE relation = $1 AND event = $2",
+		false, 2, {OIDOID, TEXTOID}
+	},
+	[SF_PLAN_WATCH_LEFT] = {
+		"SELECT bool_or(w.on_replica) FROM sopflow.watched w WHERE w.relation = $1 HAVING count(*) > 0",
+		true, 1, {OIDOID}
+	},
+	[SF_PLAN_ALERT] = {
+		"INSERT INTO sopflow.alert (raised_at, kind, action, sop_id, task_id, message)"
+		" VALUES ($1, $2, $3, $4, $5, $6)",
+		false, 6, {TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID}
+	},
+	[SF_PLAN_ALERTS_UNSENT] = {
+		"SELECT a.alert_id, jsonb_build_object('v', 1, 'type', 'alert', 'alert_id', a.alert_id, 'kind', a.kind,"
+		" 'action', a.action, 'sop', a.sop_id, 'task_id', a.task_id, 'message', left(a.message, 1500),"
+		" 'raised_at', a.raised_at)::text"
+		" FROM sopflow.alert a WHERE a.sent_at IS NULL ORDER BY a.alert_id LIMIT 1000 FOR UPDATE SKIP LOCKED",
+		false, 0, {0}
+	},
+	[SF_PLAN_ALERTS_SENT] = {
+		"UPDATE sopflow.alert SET sent_at = $1 WHERE alert_id = ANY ($2)",
+		false, 2, {TIMESTAMPTZOID, INT8ARRAYOID}
+	},
+	[SF_PLAN_FAILURE] = {
+		"INSERT INTO sopflow.action_state AS s (action_id, failures, alerted)"
+		" VALUES ($1, $2, $2 >= $3)"
+		" ON CONFLICT (action_id) DO UPDATE SET failures = s.failures + excluded.failures,"
+		" alerted = s.alerted OR coalesce(s.failures + excluded.failures >= $3, false)"
+		" RETURNING failures, failures >= $3 AND failures - $2 < $3",
+		false, 3, {INT4OID, INT4OID, INT4OID}
+	},
+	[SF_PLAN_SUCCESS] = {
+		"DELETE FROM sopflow.action_state WHERE action_id = $1",
+		false, 1, {INT4OID}
+	},
+	[SF_PLAN_RUNS_OF] = {
+		"SELECT r.run_id FROM sopflow.run r"
+		" WHERE ($1 IS NULL OR r.subject_id = $1) AND ($2 IS NULL OR r.sop_id = $2)"
+		" AND ($3 IS NULL OR r.run_id = $3) ORDER BY r.run_id",
+		true, 3, {TEXTOID, TEXTOID, INT8OID}
+	},
+	[SF_PLAN_RELEASE_SOP] = {
+		"WITH d AS (DELETE FROM sopflow.held h USING sopflow.sop_version v"
+		" WHERE h.held_by = 'sop' AND v.version_id = h.version_id AND v.sop_id = $1 RETURNING h.*)"
+		" INSERT INTO sopflow.task (task_id, due_at, version_id, node, shard, attempt, error)"
+		" SELECT task_id, due_at, version_id, node, shard, attempt, error FROM d RETURNING due_at",
+		false, 1, {TEXTOID}
+	},
+	[SF_PLAN_RELEASE_ACTION] = {
+		"WITH d AS (DELETE FROM sopflow.held h USING sopflow.sop_version v"
+		" WHERE h.held_by = 'action' AND v.version_id = h.version_id"
+		" AND v.definition->'nodes'->h.node->>'action' = $1 RETURNING h.*)"
+		" INSERT INTO sopflow.task (task_id, due_at, version_id, node, shard, attempt, error)"
+		" SELECT task_id, due_at, version_id, node, shard, attempt, error FROM d RETURNING due_at",
+		false, 1, {TEXTOID}
+	},
+	[SF_PLAN_REOFFER_SOP] = {
+		"WITH d AS (DELETE FROM sopflow.offer o USING sopflow.sop_version v"
+		" WHERE o.lease_token = 0 AND v.version_id = o.version_id AND v.sop_id = $1 RETURNING o.*)"
+		" INSERT INTO sopflow.held (task_id, due_at, version_id, node, shard, attempt, error, held_by)"
+		" SELECT task_id, due_at, version_id, node, shard, attempt, error, 'sop' FROM d",
+		false, 1, {TEXTOID}
+	},
+	[SF_PLAN_REOFFER_ACTION] = {
+		"WITH d AS (DELETE FROM sopflow.offer o USING sopflow.action a"
+		" WHERE o.lease_token = 0 AND a.action_id = o.action_id AND a.action = $1 RETURNING o.*)"
+		" INSERT INTO sopflow.held (task_id, due_at, version_id, node, shard, attempt, error, held_by)"
+		" SELECT task_id, due_at, version_id, node, shard, attempt, error, 'action' FROM d",
+		false, 1, {TEXTOID}
+	},
+	[SF_PLAN_DEAD_IDS] = {
+		"SELECT d.task_id FROM sopflow.dead d JOIN sopflow.sop_version v USING (version_id)"
+		" WHERE ($1 IS NULL OR v.definition->'nodes'->d.node->>'action' = $1)"
+		" AND ($2 IS NULL OR d.task_id = ANY ($2)) ORDER BY d.task_id",
+		true, 2, {TEXTOID, INT8ARRAYOID}
+	},
+	[SF_PLAN_RUN_REVIVE] = {
+		"WITH d AS (DELETE FROM sopflow.run_history h WHERE h.run_id = $1 RETURNING h.*)"
+		" INSERT INTO sopflow.run (run_id, event_at, started_at, slot, version_id, sop_id, subject_id, context)"
+		" SELECT run_id, event_at, started_at, run_id, version_id, sop_id, subject_id, context FROM d",
+		false, 1, {INT8OID}
+	},
+	[SF_PLAN_TASK_PARAMS] = {
+		"SELECT v.definition->'nodes'->t.node->'params' FROM"
+		" (SELECT version_id, node FROM sopflow.task WHERE task_id = $1"
+		" UNION ALL SELECT version_id, node FROM sopflow.held WHERE task_id = $1"
+		" UNION ALL SELECT version_id, node FROM sopflow.offer WHERE task_id = $1"
+		" UNION ALL SELECT version_id, node FROM sopflow.dead WHERE task_id = $1"
+		" UNION ALL SELECT version_id, node FROM sopflow.history WHERE task_id = $1) t"
+		" JOIN sopflow.sop_version v USING (version_id)",
+		true, 1, {INT8OID}
+	},
+	[SF_PLAN_PAUSE_SOP] = {
+		"UPDATE sopflow.sop SET paused = $2 WHERE sop_id = $1",
+		false, 2, {TEXTOID, BOOLOID}
+	},
+	[SF_PLAN_PAUSE_ACTION] = {
+		"UPDATE sopflow.action SET paused = $2 WHERE action = $1",
+		false, 2, {TEXTOID, BOOLOID}
+	},
+};
+
+/* clang-format on */
+
+static SPIPlanPtr plans[SF_PLAN_COUNT];
+
+/* Set a variable until the current nesting level of settings ends. */
+static void
+set_local(const char *name, const char *value)
+{
+	(void) set_config_option(name, value,
+							 superuser() ? PGC_SUSET : PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+static uint64
+hand_out(SfRowFn fn, void *arg, MemoryContext caller)
+{
+	uint64		processed = SPI_processed;
+
+	if (fn != NULL && SPI_tuptable != NULL)
+	{
+		SPITupleTable *table = SPI_tuptable;
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		for (uint64 i = 0; i < processed; i++)
+			fn(table->vals[i], table->tupdesc, arg);
+		MemoryContextSwitchTo(spi);
+	}
+	return processed;
+}
+
+/*
+ * What surrounds every statement: identity, settings, SPI, snapshot.  No
+ * PG_TRY: an error aborts the (sub)transaction, which undoes all four.
+ */
+typedef struct SfFrame
+{
+	MemoryContext caller;
+	SfIdentity	saved;
+	int			nest;
+} SfFrame;
+
+static void
+enter(SfFrame *frame, Oid userid, int sec_flags, const char *search_path)
+{
+	frame->caller = CurrentMemoryContext;
+	GetUserIdAndSecContext(&frame->saved.userid, &frame->saved.sec_context);
+	SetUserIdAndSecContext(userid, frame->saved.sec_context | sec_flags);
+	frame->nest = NewGUCNestLevel();
+	set_local("search_path", search_path);
+	set_local("intervalstyle", "iso_8601");
+	set_local("row_security", "on");
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+}
+
+static void
+leave(SfFrame *frame)
+{
+	SPI_finish();
+	AtEOXact_GUC(true, frame->nest);
+	SetUserIdAndSecContext(frame->saved.userid, frame->saved.sec_context);
+}
+
+static void
+check_result(int code, const char *sql)
+{
+	if (code < 0)
+		elog(ERROR, "statement failed with code %s: %s", SPI_result_code_string(code), sql);
+}
+
+uint64
+sf_plan_run(SfPlan which, const Datum *values, const char *nulls, SfRowFn fn, void *arg)
+{
+	const SfStatement *stmt = &statements[which];
+	SfFrame		frame;
+	int			code;
+	uint64		processed;
+
+	enter(&frame, sf_ident_owner(), SECURITY_LOCAL_USERID_CHANGE, PINNED_PATH);
+	if (plans[which] == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare(stmt->sql, stmt->nargs, (Oid *) stmt->types);
+
+		if (plan == NULL)
+			elog(ERROR, "could not prepare statement: %s: %s",
+				 SPI_result_code_string(SPI_result), stmt->sql);
+		SPI_keepplan(plan);
+		plans[which] = plan;
+	}
+	if (stmt->read_only)
+	{
+		CommandCounterIncrement();
+		PushActiveSnapshot(GetLatestSnapshot());
+	}
+	code = SPI_execute_plan(plans[which], (Datum *) values, nulls, stmt->read_only, 0);
+	if (stmt->read_only)
+		PopActiveSnapshot();
+	check_result(code, stmt->sql);
+	processed = hand_out(fn, arg, frame.caller);
+	leave(&frame);
+	return processed;
+}
+
+uint64
+sf_plan_command(const char *sql, SfRowFn fn, void *arg)
+{
+	SfFrame		frame;
+	uint64		processed;
+
+	enter(&frame, sf_ident_owner(), SECURITY_LOCAL_USERID_CHANGE, PINNED_PATH);
+	check_result(SPI_execute(sql, false, 0), sql);
+	processed = hand_out(fn, arg, frame.caller);
+	leave(&frame);
+	return processed;
+}
+
+uint64
+sf_plan_query_as(Oid owner, const char *search_path, const char *sql,
+				 int nargs, Oid *types, const Datum *values, SfRowFn fn, void *arg)
+{
+	SfFrame		frame;
+	uint64		processed;
+
+	enter(&frame, owner, SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION,
+		  search_path ? search_path : PINNED_PATH);
+	PushActiveSnapshot(GetLatestSnapshot());
+	check_result(SPI_execute_with_args(sql, nargs, types, (Datum *) values, NULL, true, 0), sql);
+	PopActiveSnapshot();
+	processed = hand_out(fn, arg, frame.caller);
+	leave(&frame);
+	return processed;
+}
+
+char *
+sf_row_text(HeapTuple tuple, TupleDesc desc, int column)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+int64
+sf_row_int64(HeapTuple tuple, TupleDesc desc, int column, int64 otherwise)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+
+	return isnull ? otherwise : DatumGetInt64(value);
+}
+
+int32
+sf_row_int32(HeapTuple tuple, TupleDesc desc, int column, int32 otherwise)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+
+	return isnull ? otherwise : DatumGetInt32(value);
+}
+
+bool
+sf_row_bool(HeapTuple tuple, TupleDesc desc, int column)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+Oid
+sf_row_oid(HeapTuple tuple, TupleDesc desc, int column)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+
+	return isnull ? InvalidOid : DatumGetObjectId(value);
+}

@@ -1,0 +1,88 @@
+/*
+ * plan.h
+ *	  Every SQL text of the module, and the only way to run one.
+ *
+ * Hot paths do not come here: they read and write our relations through
+ * store.h.
+ */
+#ifndef SF_PLAN_H
+#define SF_PLAN_H
+
+#include "postgres.h"
+#include "access/htup.h"
+#include "access/tupdesc.h"
+
+typedef enum SfPlan
+{
+	SF_PLAN_SOPS,
+	SF_PLAN_EXITS,
+	SF_PLAN_VERSION,
+	SF_PLAN_ACTIONS,
+	SF_PLAN_ACTION_GRANTS,
+	SF_PLAN_SOP_ROW,
+	SF_PLAN_SOP_NODES,
+	SF_PLAN_SOP_BUILD,
+	SF_PLAN_SOP_PUBLISH,
+	SF_PLAN_SOP_TOUCH,
+	SF_PLAN_SOP_RUNS,
+	SF_PLAN_ACTION_USERS,
+	SF_PLAN_ACTION_LOCK,
+	SF_PLAN_HOLD_SET,
+	SF_PLAN_WATCHES,
+	SF_PLAN_WATCH_SET,
+	SF_PLAN_WATCH_DELETE,
+	SF_PLAN_WATCH_LEFT,
+	SF_PLAN_ALERT,
+	SF_PLAN_ALERTS_UNSENT,
+	SF_PLAN_ALERTS_SENT,
+	SF_PLAN_FAILURE,
+	SF_PLAN_SUCCESS,
+	SF_PLAN_RUNS_OF,
+	SF_PLAN_RELEASE_SOP,
+	SF_PLAN_RELEASE_ACTION,
+	SF_PLAN_REOFFER_SOP,
+	SF_PLAN_REOFFER_ACTION,
+	SF_PLAN_DEAD_IDS,
+	SF_PLAN_RUN_REVIVE,
+	SF_PLAN_TASK_PARAMS,
+	SF_PLAN_PAUSE_SOP,
+	SF_PLAN_PAUSE_ACTION,
+	SF_PLAN_COUNT
+} SfPlan;
+
+/* called for each row; allocations go to the context of sf_plan_run's caller */
+typedef void (*SfRowFn) (HeapTuple tuple, TupleDesc desc, void *arg);
+
+/*
+ * Run a statement of the table as the extension's owner with search_path
+ * pinned.  A query of the table that reads sees the newest committed state
+ * and our own changes, in every isolation level.  Returns rows processed.
+ */
+extern uint64 sf_plan_run(SfPlan which, const Datum *values, const char *nulls,
+						  SfRowFn fn, void *arg);
+
+/*
+ * Run a command that is made at run time (CREATE TRIGGER, a partition), as the
+ * extension's owner with search_path pinned.
+ */
+extern uint64 sf_plan_command(const char *sql, SfRowFn fn, void *arg);
+
+/*
+ * Run a query that belongs to a user with the rights of `owner`, restricted,
+ * read-only, under `search_path` (NULL: the pinned one).
+ */
+extern uint64 sf_plan_query_as(Oid owner, const char *search_path, const char *sql,
+							   int nargs, Oid *types, const Datum *values,
+							   SfRowFn fn, void *arg);
+
+/*
+ * Copies of a column of a row, in the current context.  NULL or the default
+ * for a null.
+ */
+extern char *sf_row_text(HeapTuple tuple, TupleDesc desc, int column);
+extern int64 sf_row_int64(HeapTuple tuple, TupleDesc desc, int column, int64 otherwise);
+extern int32 sf_row_int32(HeapTuple tuple, TupleDesc desc, int column, int32 otherwise);
+extern bool sf_row_bool(HeapTuple tuple, TupleDesc desc, int column);
+extern Oid	sf_row_oid(HeapTuple tuple, TupleDesc desc, int column);
+
+#endif							/* SF_PLAN_H */

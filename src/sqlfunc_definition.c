@@ -1,0 +1,684 @@
+/*
+ * sqlfunc_definition.c
+ *	  The triggers of the definition tables, and functions about definitions.
+ *
+ * An author's rights are checked by the immediate row trigger, as the role that
+ * writes.  The deferred trigger only validates: before PostgreSQL 18 it runs as
+ * whoever happens to commit.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "action.h"
+#include "check.h"
+#include "clock.h"
+#include "compat.h"
+#include "control.h"
+#include "definition.h"
+#include "errors.h"
+#include "ident.h"
+#include "plan.h"
+#include "shm.h"
+#include "watch.h"
+
+PG_FUNCTION_INFO_V1(sopflow_definition_row);
+PG_FUNCTION_INFO_V1(sopflow_definition_after);
+PG_FUNCTION_INFO_V1(sopflow_definition_check);
+PG_FUNCTION_INFO_V1(sopflow_storage_restored);
+PG_FUNCTION_INFO_V1(sopflow_validate);
+PG_FUNCTION_INFO_V1(sopflow_check_sop);
+PG_FUNCTION_INFO_V1(sopflow_hold_changed);
+PG_FUNCTION_INFO_V1(sopflow_grant_consumer);
+PG_FUNCTION_INFO_V1(sopflow_watch);
+PG_FUNCTION_INFO_V1(sopflow_unwatch);
+PG_FUNCTION_INFO_V1(sopflow_watch_condition);
+PG_FUNCTION_INFO_V1(sopflow_watch_needs_rows);
+PG_FUNCTION_INFO_V1(sopflow_place_watch);
+PG_FUNCTION_INFO_V1(sopflow_wake);
+
+typedef enum SfTable
+{
+	TABLE_ACTION,
+	TABLE_SOP,
+	TABLE_NODE,
+	TABLE_GRANT
+} SfTable;
+
+static SfTable
+table_of(Relation rel)
+{
+	const char *name = RelationGetRelationName(rel);
+
+	if (strcmp(name, "action") == 0)
+		return TABLE_ACTION;
+	if (strcmp(name, "sop") == 0)
+		return TABLE_SOP;
+	if (strcmp(name, "sop_node") == 0)
+		return TABLE_NODE;
+	return TABLE_GRANT;
+}
+
+static void
+check_trigger(FunctionCallInfo fcinfo, const char *name)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(((TriggerData *) fcinfo->context)->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"sopflow.%s\" is a row trigger of sopflow's own tables", name)));
+}
+
+/* --- columns of a row, by name --- */
+
+static Datum
+column(Relation rel, HeapTuple tuple, const char *name, bool *isnull)
+{
+	return heap_getattr(tuple, get_attnum(RelationGetRelid(rel), name), RelationGetDescr(rel), isnull);
+}
+
+static char *
+text_column(Relation rel, HeapTuple tuple, const char *name)
+{
+	bool		isnull;
+	Datum		value = column(rel, tuple, name, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+static bool
+bool_column(Relation rel, HeapTuple tuple, const char *name)
+{
+	bool		isnull;
+	Datum		value = column(rel, tuple, name, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+static Oid
+oid_column(Relation rel, HeapTuple tuple, const char *name)
+{
+	bool		isnull;
+	Datum		value = column(rel, tuple, name, &isnull);
+
+	return isnull ? InvalidOid : DatumGetObjectId(value);
+}
+
+static HeapTuple
+set_column(Relation rel, HeapTuple tuple, const char *name, Datum value, bool isnull)
+{
+	int			attnum = get_attnum(RelationGetRelid(rel), name);
+
+	return heap_modify_tuple_by_cols(tuple, RelationGetDescr(rel), 1, &attnum, &value, &isnull);
+}
+
+/* --- rights --- */
+
+static void
+demand_member(Oid owner, const char *kind, const char *name)
+{
+	if (!OidIsValid(owner) || has_privs_of_role(GetUserId(), owner))
+		return;
+	/* a row whose owner is gone can be taken over by a superuser only */
+	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(owner)) && superuser())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for %s \"%s\"", kind, name),
+			 errdetail("Role \"%s\" is not a member of its owner \"%s\".",
+					   GetUserNameFromId(GetUserId(), false), GetUserNameFromId(owner, true))));
+}
+
+static void
+take_owner(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	*(Oid *) arg = sf_row_oid(tuple, desc, 1);
+}
+
+/* lock the SOP, raise its revision, demand that the writer may change it */
+static void
+touch_sop(const char *sop_id)
+{
+	Datum		values[1] = {CStringGetTextDatum(sop_id)};
+	Oid			owner = InvalidOid;
+
+	/* none: the foreign key says so, or the SOP is being deleted with its nodes */
+	if (sf_plan_run(SF_PLAN_SOP_TOUCH, values, NULL, take_owner, &owner) > 0)
+		demand_member(owner, "SOP", sop_id);
+	sf_check_later(sop_id);
+}
+
+/* --- actions --- */
+
+static void
+check_interval(Relation rel, HeapTuple row, const char *action, const char *name, bool positive)
+{
+	bool		isnull;
+	Interval   *i = DatumGetIntervalP(column(rel, row, name, &isnull));
+	int64		usec;
+
+	if (isnull)
+		return;					/* NOT NULL says so */
+	usec = i->month < 0 || i->day < 0 || i->time < 0 || i->month > 1200 || i->day > 36600 ||
+		i->time > 36600 * USECS_PER_DAY ? -1 : sf_interval_usec(i);
+	if (usec < 0 || (positive && usec == 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_SF_INVALID_DEFINITION),
+				 errmsg("action \"%s\" is not valid: column \"%s\": must %s and at most 100 years",
+						action, name, positive ? "be positive" : "not be negative")));
+}
+
+static HeapTuple
+action_row(Relation rel, HeapTuple old, HeapTuple new)
+{
+	char	   *name;
+	char	   *handler;
+	bool		isnull;
+	Oid			owner;
+
+	if (old != NULL)
+		demand_member(oid_column(rel, old, "owner"), "action", text_column(rel, old, "action"));
+	if (new == NULL)
+		return old;
+	name = text_column(rel, new, "action");
+	if (name == NULL)
+		return new;
+	owner = oid_column(rel, new, "owner");
+	demand_member(owner, "action", name);
+	if (old != NULL && strcmp(name, text_column(rel, old, "action")) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("action \"%s\" cannot be renamed", text_column(rel, old, "action")),
+				 errhint("Insert another one, and delete this when no SOP uses it.")));
+	check_interval(rel, new, name, "lease", true);
+	check_interval(rel, new, name, "timeout", true);
+	check_interval(rel, new, name, "backoff_base", true);
+	check_interval(rel, new, name, "backoff_cap", true);
+	handler = text_column(rel, new, "handler");
+	if (handler != NULL && OidIsValid(owner))
+		new = set_column(rel, new, "handler",
+						 CStringGetTextDatum(sf_action_resolve(handler, owner, name)), false);
+	/* resuming by an operator is no edit: the path stays that of the author */
+	if (old == NULL || handler == NULL || text_column(rel, old, "handler") == NULL ||
+		strcmp(handler, text_column(rel, old, "handler")) != 0)
+		new = set_column(rel, new, "search_path",
+						 CStringGetTextDatum(GetConfigOption("search_path", false, false)), false);
+	if (old != NULL)
+		new = set_column(rel, new, "revision",
+						 Int64GetDatum(DatumGetInt64(column(rel, old, "revision", &isnull)) + 1), false);
+	return new;
+}
+
+/* --- SOPs --- */
+
+static void
+refuse_active(const char *sop_id)
+{
+	Datum		values[1] = {CStringGetTextDatum(sop_id)};
+
+	if (sf_plan_run(SF_PLAN_SOP_RUNS, values, NULL, NULL, NULL) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("SOP \"%s\" cannot be deleted: it has active runs", sop_id),
+				 errhint("Set enabled = false to let them end, or end them with sopflow.cancel(sop_id => %s).",
+						 quote_literal_cstr(sop_id))));
+}
+
+static HeapTuple
+sop_row(Relation rel, HeapTuple old, HeapTuple new)
+{
+	bool		isnull;
+	char	   *sop_id;
+
+	if (old != NULL)
+	{
+		sop_id = text_column(rel, old, "sop_id");
+		demand_member(oid_column(rel, old, "owner"), "SOP", sop_id);
+		if (new == NULL)
+		{
+			refuse_active(sop_id);
+			sf_check_later(sop_id);
+			return old;
+		}
+	}
+	sop_id = text_column(rel, new, "sop_id");
+	if (sop_id == NULL)
+		return new;
+	demand_member(oid_column(rel, new, "owner"), "SOP", sop_id);
+	if (old != NULL)
+	{
+		if (strcmp(sop_id, text_column(rel, old, "sop_id")) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("SOP \"%s\" cannot be renamed", text_column(rel, old, "sop_id")),
+					 errhint("Its name column can change; for another id, insert another SOP.")));
+		new = set_column(rel, new, "revision",
+						 Int64GetDatum(DatumGetInt64(column(rel, old, "revision", &isnull)) + 1), false);
+	}
+	sf_check_later(sop_id);
+	return new;
+}
+
+static HeapTuple
+node_row(Relation rel, HeapTuple old, HeapTuple new)
+{
+	char	   *before = old ? text_column(rel, old, "sop_id") : NULL;
+	char	   *after = new ? text_column(rel, new, "sop_id") : NULL;
+
+	if (before != NULL)
+		touch_sop(before);
+	if (after != NULL && (before == NULL || strcmp(before, after) != 0))
+		touch_sop(after);
+	return new ? new : old;
+}
+
+static HeapTuple
+grant_row(Relation rel, HeapTuple old, HeapTuple new)
+{
+	HeapTuple	rows[] = {old, new};
+
+	for (int i = 0; i < lengthof(rows); i++)
+	{
+		char	   *name = rows[i] ? text_column(rel, rows[i], "action") : NULL;
+		SfAction   *action = name ? sf_action_named(name) : NULL;
+
+		if (action != NULL)
+			demand_member(action->owner, "action", name);
+	}
+	return new ? new : old;
+}
+
+static void
+hold(void)
+{
+	Datum		values[1] = {TimestampTzGetDatum(sf_clock_now())};
+
+	sf_plan_run(SF_PLAN_HOLD_SET, values, NULL, NULL, NULL);
+	CacheInvalidateRelcacheByRelid(sf_ident_rel(SF_REL_HOLD));
+}
+
+/* BEFORE INSERT OR UPDATE OR DELETE FOR EACH ROW */
+Datum
+sopflow_definition_row(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	Relation	rel;
+	HeapTuple	old = NULL;
+	HeapTuple	new = NULL;
+
+	check_trigger(fcinfo, "definition_row");
+	rel = trigdata->tg_relation;
+	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+		new = trigdata->tg_trigtuple;
+	else
+		old = trigdata->tg_trigtuple;
+	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+		new = trigdata->tg_newtuple;
+	if (sf_ident_restoring())
+	{
+		hold();
+		return PointerGetDatum(new ? new : old);
+	}
+	switch (table_of(rel))
+	{
+		case TABLE_ACTION:
+			return PointerGetDatum(action_row(rel, old, new));
+		case TABLE_SOP:
+			return PointerGetDatum(sop_row(rel, old, new));
+		case TABLE_NODE:
+			return PointerGetDatum(node_row(rel, old, new));
+		case TABLE_GRANT:
+			return PointerGetDatum(grant_row(rel, old, new));
+	}
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW: tell all sessions, and let go
+ * what is no longer held.
+ */
+Datum
+sopflow_definition_after(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	Relation	rel;
+	HeapTuple	old;
+	HeapTuple	new;
+
+	check_trigger(fcinfo, "definition_after");
+	rel = trigdata->tg_relation;
+	old = trigdata->tg_trigtuple;
+	new = trigdata->tg_newtuple;
+	if (table_of(rel) == TABLE_SOP || table_of(rel) == TABLE_NODE)
+		sf_definition_changed();
+	else
+		sf_action_changed();
+	if (!TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) || sf_ident_restoring())
+		PG_RETURN_NULL();
+	if (table_of(rel) == TABLE_ACTION &&
+		(bool_column(rel, old, "paused") || !bool_column(rel, old, "enabled")) &&
+		!bool_column(rel, new, "paused") && bool_column(rel, new, "enabled"))
+		sf_control_release_action(text_column(rel, new, "action"));
+	if (table_of(rel) == TABLE_SOP && !bool_column(rel, new, "paused") &&
+		(bool_column(rel, old, "paused") ||
+		 oid_column(rel, old, "owner") != oid_column(rel, new, "owner")))
+		sf_control_release_sop(text_column(rel, new, "sop_id"));
+	PG_RETURN_NULL();
+}
+
+static void
+report_user(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	const char *action = arg;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_SF_INVALID_DEFINITION),
+			 errmsg("action \"%s\" cannot be deleted: SOP \"%s\", node \"%s\", column \"action\" names it",
+					action, sf_row_text(tuple, desc, 1), sf_row_text(tuple, desc, 2))));
+}
+
+/* deferred constraint trigger on the same events: the whole must be sound at commit */
+Datum
+sopflow_definition_check(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	Relation	rel;
+	HeapTuple	rows[2];
+
+	check_trigger(fcinfo, "definition_check");
+	if (sf_ident_restoring())
+		PG_RETURN_NULL();
+	rel = trigdata->tg_relation;
+	rows[0] = trigdata->tg_trigtuple;
+	rows[1] = trigdata->tg_newtuple;
+	if (table_of(rel) == TABLE_ACTION)
+	{
+		if (TRIGGER_FIRED_BY_DELETE(trigdata->tg_event))
+		{
+			char	   *action = text_column(rel, rows[0], "action");
+			Datum		values[1] = {CStringGetTextDatum(action)};
+
+			if (sf_action_named(action) == NULL)
+				sf_plan_run(SF_PLAN_ACTION_USERS, values, NULL, report_user, action);
+		}
+		PG_RETURN_NULL();
+	}
+	for (int i = 0; i < lengthof(rows); i++)
+	{
+		char	   *sop_id = rows[i] ? text_column(rel, rows[i], "sop_id") : NULL;
+
+		if (sop_id != NULL)
+			sf_check_one(sop_id);
+	}
+	PG_RETURN_NULL();
+}
+
+/*
+ * BEFORE INSERT FOR EACH STATEMENT on the storage tables.  The module writes
+ * them without firing triggers, so this is a restore, save for a few moves.
+ */
+Datum
+sopflow_storage_restored(PG_FUNCTION_ARGS)
+{
+	if (sf_ident_restoring())
+		hold();
+	PG_RETURN_NULL();
+}
+
+/* --- functions --- */
+
+Datum
+sopflow_validate(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	char	   *sop_id = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	List	   *faults;
+	ListCell   *lc;
+
+	InitMaterializedSRF(fcinfo, 0);
+	faults = sf_check_faults(sop_id);
+	foreach(lc, faults)
+	{
+		SfFault    *fault = lfirst(lc);
+		Datum		values[3];
+		bool		nulls[3] = {fault->node_id == NULL, false, false};
+
+		values[0] = fault->node_id ? CStringGetTextDatum(fault->node_id) : (Datum) 0;
+		values[1] = CStringGetTextDatum(fault->column);
+		values[2] = CStringGetTextDatum(fault->message);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* check an SOP now and make its version; for restored() */
+Datum
+sopflow_check_sop(PG_FUNCTION_ARGS)
+{
+	char	   *sop_id = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	sf_check_later(sop_id);
+	sf_check_one(sop_id);
+	PG_RETURN_VOID();
+}
+
+/* tell all sessions that sopflow.hold was changed; for restored() */
+Datum
+sopflow_hold_changed(PG_FUNCTION_ARGS)
+{
+	CacheInvalidateRelcacheByRelid(sf_ident_rel(SF_REL_HOLD));
+	PG_RETURN_VOID();
+}
+
+Datum
+sopflow_grant_consumer(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Oid			role = PG_GETARG_OID(1);
+	SfAction   *action = sf_action_named(name);
+	const char *grantee;
+
+	if (action == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("action \"%s\" does not exist", name)));
+	demand_member(action->owner, "action", name);
+	grantee = quote_identifier(GetUserNameFromId(role, false));
+	sf_plan_command(psprintf("INSERT INTO sopflow.action_grant (action, grantee, privilege)"
+							 " VALUES (%s, %u, 'consume') ON CONFLICT DO NOTHING",
+							 quote_literal_cstr(name), role), NULL, NULL);
+	sf_plan_command(psprintf("GRANT USAGE ON SCHEMA sopflow TO %s", grantee), NULL, NULL);
+	sf_plan_command(psprintf("GRANT EXECUTE ON FUNCTION sopflow.fetch, sopflow.ack, sopflow.ack_many,"
+							 " sopflow.nack, sopflow.nack_many, sopflow.extend, sopflow.now TO %s", grantee),
+					NULL, NULL);
+	PG_RETURN_VOID();
+}
+
+/* --- watch and unwatch --- */
+
+static Relation
+open_watched(Oid relid)
+{
+	Relation	rel = table_open(relid, ShareRowExclusiveLock);
+
+	if (rel->rd_rel->relkind != RELKIND_RELATION && rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table", RelationGetRelationName(rel)),
+				 errhint("Watch the tables that rows are inserted into.")));
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("temporary table \"%s\" cannot be watched", RelationGetRelationName(rel))));
+	if (RelationGetNamespace(rel) == sf_ident_schema())
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("sopflow's own table \"%s\" cannot be watched", RelationGetRelationName(rel))));
+	if (!sf_relation_ownercheck(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, RelationGetRelationName(rel));
+	return rel;
+}
+
+static void
+take_left(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	*(bool *) arg = sf_row_bool(tuple, desc, 1);
+}
+
+/*
+ * Give the table the trigger that it needs now: none, one a statement, or one
+ * a row where it is or has a partition, parent or child.
+ */
+static void
+place_trigger(Oid relid)
+{
+	Datum		values[1] = {ObjectIdGetDatum(relid)};
+	bool		on_replica = false;
+	bool		watched = sf_plan_run(SF_PLAN_WATCH_LEFT, values, NULL, take_left, &on_replica) > 0;
+	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+												  get_rel_name(relid));
+	bool		by_row = sf_watch_needs_rows(relid);
+
+	sf_plan_command(psprintf("DROP TRIGGER IF EXISTS sopflow_watch ON %s", name), NULL, NULL);
+	if (!watched)
+		return;
+	sf_plan_command(psprintf("CREATE TRIGGER sopflow_watch AFTER INSERT ON %s %s"
+							 " EXECUTE FUNCTION sopflow.intake()", name,
+							 by_row ? "FOR EACH ROW" :
+							 "REFERENCING NEW TABLE AS sopflow_new FOR EACH STATEMENT"), NULL, NULL);
+	if (on_replica)
+		sf_plan_command(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER sopflow_watch", name), NULL, NULL);
+}
+
+static char **
+name_array(ArrayType *array, int *n)
+{
+	Datum	   *elems;
+	bool	   *nulls;
+	char	  **names;
+
+	deconstruct_array(array, NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR, &elems, &nulls, n);
+	names = palloc(Max(*n, 1) * sizeof(char *));
+	for (int i = 0; i < *n; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("context must not contain null")));
+		names[i] = pstrdup(NameStr(*DatumGetName(elems[i])));
+	}
+	return names;
+}
+
+/*
+ * watch(relation, event, subject_key, context, condition, time_column,
+ *		 on_error, on_replica)
+ */
+Datum
+sopflow_watch(PG_FUNCTION_ARGS)
+{
+	Oid			relid;
+	Relation	rel;
+	char	  **context;
+	int			ncontext;
+	char	   *condition = PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4));
+	char	   *time_column = PG_ARGISNULL(5) ? NULL : NameStr(*PG_GETARG_NAME(5));
+	char	   *tree;
+	Datum	   *texts;
+	Datum		values[10];
+	char		nulls[11] = "          ";
+
+	for (int i = 0; i < 3; i++)
+		if (PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("relation, event and subject_key must not be null")));
+	relid = PG_GETARG_OID(0);
+	rel = open_watched(relid);
+	context = name_array(PG_ARGISNULL(3) ? construct_empty_array(NAMEOID) : PG_GETARG_ARRAYTYPE_P(3), &ncontext);
+	tree = sf_watch_check(rel, NameStr(*PG_GETARG_NAME(2)), time_column, ncontext, context, condition);
+	texts = palloc(Max(ncontext, 1) * sizeof(Datum));
+	for (int i = 0; i < ncontext; i++)
+		texts[i] = CStringGetTextDatum(context[i]);
+
+	values[0] = ObjectIdGetDatum(relid);
+	values[1] = PG_GETARG_DATUM(1);
+	values[2] = PG_GETARG_DATUM(2);
+	values[3] = PointerGetDatum(construct_array(texts, ncontext, TEXTOID, -1, false, TYPALIGN_INT));
+	values[4] = condition ? CStringGetTextDatum(condition) : (Datum) 0;
+	nulls[4] = condition ? ' ' : 'n';
+	values[5] = time_column ? PG_GETARG_DATUM(5) : (Datum) 0;
+	nulls[5] = time_column ? ' ' : 'n';
+	values[6] = PG_ARGISNULL(6) ? CStringGetTextDatum("fail") : PG_GETARG_DATUM(6);
+	values[7] = BoolGetDatum(!PG_ARGISNULL(7) && PG_GETARG_BOOL(7));
+	values[8] = CStringGetTextDatum(GetConfigOption("search_path", false, false));
+	values[9] = tree ? CStringGetTextDatum(tree) : (Datum) 0;
+	nulls[9] = tree ? ' ' : 'n';
+	sf_plan_run(SF_PLAN_WATCH_SET, values, nulls, NULL, NULL);
+	table_close(rel, NoLock);
+	place_trigger(relid);
+	CacheInvalidateRelcacheByRelid(relid);
+	PG_RETURN_VOID();
+}
+
+Datum
+sopflow_unwatch(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	Relation	rel = open_watched(relid);
+	Datum		values[2] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)};
+	bool		found = sf_plan_run(SF_PLAN_WATCH_DELETE, values, NULL, NULL, NULL) > 0;
+
+	table_close(rel, NoLock);
+	if (found)
+	{
+		place_trigger(relid);
+		CacheInvalidateRelcacheByRelid(relid);
+	}
+	PG_RETURN_BOOL(found);
+}
+
+/* the condition of a watch as it reads today; for the DDL event trigger */
+Datum
+sopflow_watch_condition(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(sf_watch_deparse(PG_GETARG_OID(0),
+													  text_to_cstring(PG_GETARG_TEXT_PP(1)))));
+}
+
+Datum
+sopflow_watch_needs_rows(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(sf_watch_needs_rows(PG_GETARG_OID(0)));
+}
+
+/* for the DDL event trigger: a table became a partition, parent or child, or none */
+Datum
+sopflow_place_watch(PG_FUNCTION_ARGS)
+{
+	place_trigger(PG_GETARG_OID(0));
+	CacheInvalidateRelcacheByRelid(PG_GETARG_OID(0));
+	PG_RETURN_VOID();
+}
+
+Datum
+sopflow_wake(PG_FUNCTION_ARGS)
+{
+	/* rows that no callback announced may lie anywhere before now */
+	sf_shm_note_due(DT_NOBEGIN);
+	PG_RETURN_VOID();
+}
