@@ -34,10 +34,6 @@
  * Notes are taken while a transaction runs and acted upon by one callback after
  * its commit.  PREPARE TRANSACTION forgets them; the reconcile finds the rows.
  * The callback allocates nothing, reads no catalog and raises no error.
- *
- * Databases have slots, one more than sopflow.max_databases so that there is
- * one left to look into the next database with.  A slot stays with its database
- * until the launcher frees it.
  */
 #include "postgres.h"
 
@@ -56,7 +52,7 @@
 #include "shm_private.h"
 #include "stats.h"
 
-#define SF_LOCAL_HOLDS		4	/* of which by one transaction */
+#define SF_LOCAL_HOLDS		4	/* databases that one transaction holds */
 #define SF_HOLD_POLL_MS		100
 #define SF_HOLD_PATIENCE_MS 1000	/* before workers get SIGTERM */
 #define SF_HOLD_LIMIT_MS	15000	/* before we give up */
