@@ -132,7 +132,7 @@ take_due(SfBatch *batch)
 	int			examined = 0;
 
 	pass->reached = pass->from;
-	sf_scan_from(scan, 0, pass->from);
+	sf_scan_from(scan, 0, pass->from, false);
 	while (sf_scan_next(scan))
 	{
 		SfTask		task;
@@ -171,7 +171,7 @@ take_patrol(SfBatch *batch)
 	SfPosition	at;
 	bool		visible;
 
-	sf_scan_from(scan, 0, pass->patrol);
+	sf_scan_from(scan, 0, pass->patrol, true);
 	for (int i = 0; i < PATROL_ENTRIES && batch->nitems < pass->max_tasks; i++)
 	{
 		if (!sf_scan_next_entry(scan, &at, &visible) || at.due > batch->now ||
@@ -185,7 +185,6 @@ take_patrol(SfBatch *batch)
 			pass->skipped = true;
 		pass->patrol = (SfPosition) {at.due, at.task_id + 1};
 	}
-	scan->scan->xs_want_itup = false;
 }
 
 /* --- carrying out --- */

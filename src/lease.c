@@ -125,7 +125,7 @@ sf_lease_fetch(const SfAction **actions, int nactions, int max_tasks, int64 leas
 	for (int i = 0; i < nactions; i++)
 	{
 		lanes[i].scan = sf_scan_open(SF_REL_OFFER, SF_REL_OFFER_FETCH, sf_ledger_snapshot(ledger), 2);
-		sf_scan_from(lanes[i].scan, actions[i]->action_id, lanes[i].from);
+		sf_scan_from(lanes[i].scan, actions[i]->action_id, lanes[i].from, false);
 		if (!actions[i]->held)
 			(void) lane_next(&lanes[i]);
 	}

@@ -368,7 +368,7 @@ sopflow_definition_after(PG_FUNCTION_ARGS)
 	else
 		sf_action_changed();
 	if (!TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) || sf_ident_restoring())
-		PG_RETURN_NULL();
+		return PointerGetDatum(NULL);
 	if (table_of(rel) == TABLE_ACTION &&
 		(bool_column(rel, old, "paused") || !bool_column(rel, old, "enabled")) &&
 		!bool_column(rel, new, "paused") && bool_column(rel, new, "enabled"))
@@ -377,7 +377,7 @@ sopflow_definition_after(PG_FUNCTION_ARGS)
 		(bool_column(rel, old, "paused") ||
 		 oid_column(rel, old, "owner") != oid_column(rel, new, "owner")))
 		sf_control_release_sop(text_column(rel, new, "sop_id"));
-	PG_RETURN_NULL();
+	return PointerGetDatum(NULL);
 }
 
 static void
@@ -401,7 +401,7 @@ sopflow_definition_check(PG_FUNCTION_ARGS)
 
 	check_trigger(fcinfo, "definition_check");
 	if (sf_ident_restoring())
-		PG_RETURN_NULL();
+		return PointerGetDatum(NULL);
 	rel = trigdata->tg_relation;
 	rows[0] = trigdata->tg_trigtuple;
 	rows[1] = trigdata->tg_newtuple;
@@ -415,7 +415,7 @@ sopflow_definition_check(PG_FUNCTION_ARGS)
 			if (sf_action_named(action) == NULL)
 				sf_plan_run(SF_PLAN_ACTION_USERS, values, NULL, report_user, action);
 		}
-		PG_RETURN_NULL();
+		return PointerGetDatum(NULL);
 	}
 	for (int i = 0; i < lengthof(rows); i++)
 	{
@@ -424,7 +424,7 @@ sopflow_definition_check(PG_FUNCTION_ARGS)
 		if (sop_id != NULL)
 			sf_check_one(sop_id);
 	}
-	PG_RETURN_NULL();
+	return PointerGetDatum(NULL);
 }
 
 /*
@@ -436,7 +436,7 @@ sopflow_storage_restored(PG_FUNCTION_ARGS)
 {
 	if (sf_ident_restoring())
 		hold();
-	PG_RETURN_NULL();
+	return PointerGetDatum(NULL);
 }
 
 /* --- functions --- */

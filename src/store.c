@@ -224,7 +224,7 @@ sf_scan_int8_range(SfScan *scan, int64 low, int64 high)
 }
 
 void
-sf_scan_from(SfScan *scan, int32 action_id, SfPosition from)
+sf_scan_from(SfScan *scan, int32 action_id, SfPosition from, bool entries)
 {
 	ScanKeyData keys[2];
 	int			nkeys = 0;
@@ -241,6 +241,8 @@ sf_scan_from(SfScan *scan, int32 action_id, SfPosition from)
 	keys[nkeys].sk_attno = first;
 	keys[nkeys].sk_strategy = BTGreaterEqualStrategyNumber;
 	keys[nkeys].sk_argument = PointerGetDatum(scan->row);
+	/* the index makes room for its entries when the scan starts */
+	scan->scan->xs_want_itup = entries;
 	sf_scan_start(scan, keys, nkeys + 1);
 }
 
@@ -249,7 +251,6 @@ sf_scan_next_entry(SfScan *scan, SfPosition *position, bool *visible)
 {
 	bool		isnull;
 
-	scan->scan->xs_want_itup = true;
 	if (index_getnext_tid(scan->scan, ForwardScanDirection) == NULL)
 		return false;
 	position->due = DatumGetTimestampTz(index_getattr(scan->scan->xs_itup, 1,

@@ -75,8 +75,9 @@ extern void sf_scan_int8_range(SfScan *scan, int64 low, int64 high);
  * Start at a position: on an index (due_at, task_id) with one key, or, where
  * action_id is not 0, on one of (action_id, due_at, task_id) with two.  A row
  * comparison, so that entries of equal due time before it are not walked.
+ * entries: sf_scan_next_entry is to be used.
  */
-extern void sf_scan_from(SfScan *scan, int32 action_id, SfPosition from);
+extern void sf_scan_from(SfScan *scan, int32 action_id, SfPosition from, bool entries);
 
 /*
  * As sf_scan_next, but comes back for each index entry, also of rows that are

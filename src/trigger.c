@@ -180,7 +180,7 @@ sopflow_intake(PG_FUNCTION_ARGS)
 				 errhint("Use sopflow.watch() to watch a table.")));
 	/* what is restored has its runs and tasks in the same dump */
 	if (sf_ident_restoring())
-		PG_RETURN_NULL();
+		return PointerGetDatum(NULL);
 
 	intake.set = sf_watch_set(trigdata->tg_relation, trigdata->tg_trigger);
 	intake.chunk = AllocSetContextCreate(CurrentMemoryContext, "sopflow intake", ALLOCSET_DEFAULT_SIZES);
@@ -199,5 +199,5 @@ sopflow_intake(PG_FUNCTION_ARGS)
 	}
 	error_context_stack = callback.previous;
 	MemoryContextDelete(intake.chunk);
-	PG_RETURN_NULL();
+	return PointerGetDatum(NULL);
 }
