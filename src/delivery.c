@@ -175,7 +175,7 @@ sf_delivery_call(SfAction *action, const SfRun *run, const SfNode *node,
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorContextCallback callback;
 	SfIdentity	saved;
-	bool		ok = true;
+	volatile bool ok = true;
 
 	GetUserIdAndSecContext(&saved.userid, &saved.sec_context);
 	callback.callback = describe_task;
