@@ -101,11 +101,13 @@ is($node->safe_psql('postgres', q{
 # --- what no commit callback announces ---
 
 $node->safe_psql('postgres', "BEGIN; SELECT sopflow.emit('NOW', 'prepared'); PREPARE TRANSACTION 'p1'");
+$node->safe_psql('postgres', "SELECT sopflow.emit('NOW', 'passing')");
+wait_for($node, "SELECT count(*) = 1 FROM effect WHERE subject = 'passing'", 'the mark goes past a prepared transaction');
 $node->safe_psql('postgres', "COMMIT PREPARED 'p1'");
 $node->append_conf('postgresql.conf', "sopflow.reconcile_interval = 1\n");
 $node->reload;
 wait_for($node, "SELECT count(*) = 1 FROM effect WHERE subject = 'prepared'", 'the reconcile finds the task of a prepared transaction');
-cmp_ok(counter($node, 'wakeups_reconcile'), '>', 0, 'it is counted');
+wait_for($node, "SELECT value > 0 FROM sopflow.stats WHERE name = 'wakeups_reconcile'", 'it is counted');
 $node->append_conf('postgresql.conf', "sopflow.reconcile_interval = 3600\n");
 $node->reload;
 
@@ -153,12 +155,15 @@ wait_for($node, "SELECT count(*) = 1 FROM sopflow.worker_status WHERE pid <> $wo
 
 # --- the clock of ALTER SYSTEM ---
 
-$node->safe_psql('postgres', q{DO $$ BEGIN EXECUTE format('ALTER SYSTEM SET sopflow.clock = %L', now() + interval '25 hours'); END $$});
+$node->safe_psql('postgres', q{SELECT format('ALTER SYSTEM SET sopflow.clock = %L', now() + interval '25 hours') \gexec});
 $node->reload;
 wait_settled($node, 'under a clock set to tomorrow, tomorrow\'s tasks are carried out');
 is($node->safe_psql('postgres', "SELECT count(*), count(DISTINCT task_id) FROM effect WHERE subject LIKE 'far%'"), '20000|20000', 'each once');
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET sopflow.clock');
 $node->reload;
+$node->safe_psql('postgres', "SELECT sopflow.emit('SOON', 'today again')");
+wait_for($node, "SELECT count(*) = 20 FROM effect WHERE subject = 'today again'", 'without it today\'s are, by the timer');
+wait_for($node, "SELECT state = 'waiting' FROM sopflow.worker_status", 'the worker waits');
 
 # --- an orderly stop ---
 

@@ -86,11 +86,12 @@ quickly('DROP DATABASE two', 'postgres', 'DROP DATABASE of a busy one');
 works('postgres', 'e', 'other databases are served meanwhile');
 
 # a command that fails, or is undone, lets the workers come back
-my $idle = async($node, 'SELECT pg_sleep(3)', 'one');
+my $idle = async($node, 'SELECT pg_sleep(60)', 'one');
 wait_for($node, "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = 'one' AND wait_event = 'PgSleep'", 'somebody else is connected');
 my ($rc, $out, $err) = $node->psql('postgres', "ALTER DATABASE one RENAME TO uno");
 isnt($rc, 0, 'RENAME is refused');
 like($err, qr/being accessed by other users/, 'for that reason');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
 finish_async($idle);
 $node->safe_psql('one', 'DELETE FROM sopflow.task');
 works('one', 'f', 'the database is served as before');

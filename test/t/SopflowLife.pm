@@ -57,8 +57,8 @@ sub async
 	my ($node, $sql, $db) = @_;
 	my ($out, $err) = ('', '');
 	my $handle = IPC::Run::start(
-		[ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($db // 'postgres'), '-f', '-' ],
-		'<', \$sql, '>', \$out, '2>', \$err,
+		[ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($db // 'postgres'), '-c', $sql ],
+		'<', \undef, '>', \$out, '2>', \$err,
 		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
 	return { handle => $handle, out => \$out, err => \$err };
 }
