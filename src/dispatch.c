@@ -18,6 +18,7 @@
 #include "storage/bufmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
+#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -564,5 +565,11 @@ sf_dispatch_alerts(void)
 void
 sf_dispatch_retention(void)
 {
+	int			nest = NewGUCNestLevel();
+
+	/* whoever reads the history holds a lock that we would wait for */
+	(void) set_config_option("lock_timeout", "100ms", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 	sf_history_maintain(sf_clock_now());
+	AtEOXact_GUC(true, nest);
 }

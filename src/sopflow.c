@@ -9,6 +9,7 @@
 
 #include "action.h"
 #include "check.h"
+#include "collect.h"
 #include "definition.h"
 #include "guc.h"
 #include "ident.h"
@@ -31,6 +32,7 @@ _PG_init(void)
 	sf_definition_init();
 	sf_check_init();
 	sf_watch_init();
+	sf_collect_init();
 	if (process_shared_preload_libraries_in_progress)
 	{
 		sf_utility_init();

@@ -553,7 +553,8 @@ place_trigger(Oid relid)
 												  get_rel_name(relid));
 	bool		by_row = sf_watch_needs_rows(relid);
 
-	sf_plan_command(psprintf("DROP TRIGGER IF EXISTS sopflow_watch ON %s", name), NULL, NULL);
+	if (OidIsValid(get_trigger_oid(relid, "sopflow_watch", true)))
+		sf_plan_command(psprintf("DROP TRIGGER sopflow_watch ON %s", name), NULL, NULL);
 	if (!watched)
 		return;
 	sf_plan_command(psprintf("CREATE TRIGGER sopflow_watch AFTER INSERT ON %s %s"

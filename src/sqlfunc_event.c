@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "clock.h"
@@ -202,6 +203,41 @@ sopflow_resume_action(PG_FUNCTION_ARGS)
 }
 
 /*
+ * The caller's transaction must not fail for a partition that cannot be had
+ * now; the next pass tries again.
+ */
+static void
+maintain_history(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		sf_dispatch_retention();
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			ReThrowError(edata);
+		ereport(WARNING,
+				(errcode(edata->sqlerrcode),
+				 errmsg("could not maintain the history partitions: %s", edata->message)));
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+}
+
+/*
  * What the worker does, in the caller's transaction: leases that ended, due
  * tasks, alerts, partitions.
  */
@@ -234,6 +270,7 @@ run_due(int64 max_tasks, int64 max_usec)
 			break;
 	}
 	sf_dispatch_alerts();
+	maintain_history();
 	return done;
 }
 

@@ -4,7 +4,7 @@
  *
  * On a plain table it fires once a statement with a transition table; on
  * partitions and in inheritance trees, where a statement trigger would miss
- * rows, once a row.  A failure in it fails the INSERT, unless the watch says
+ * rows, once a row; see collect.c.  A failure in it fails the INSERT, unless the watch says
  * on_error = 'skip'.
  */
 #include "postgres.h"
@@ -19,6 +19,7 @@
 #include "utils/resowner.h"
 #include "utils/tuplestore.h"
 
+#include "collect.h"
 #include "delivery.h"
 #include "flow.h"
 #include "ident.h"
@@ -143,12 +144,26 @@ take_statement(SfIntake *intake, Relation rel, Tuplestorestate *rows)
 	ExecDropSingleTupleTableSlot(row);
 }
 
+/* a row of a row trigger: kept until the statement ends, where that can be known */
 static void
 take_one(SfIntake *intake, TupleTableSlot *row)
 {
+	MemoryContext kept;
+
 	if (intake->watch->skip_errors)
 	{
 		take_row_or_skip(intake, row);
+		return;
+	}
+	if (sf_collect_begin(&kept))
+	{
+		MemoryContext old = MemoryContextSwitchTo(kept);
+
+		sf_watch_enter(intake->set, &intake->scope);
+		if (sf_watch_row(intake->set, intake->watch, row, &intake->events[0]))
+			sf_collect_event(intake->watch, &intake->events[0]);
+		sf_watch_leave(intake->set, &intake->scope);
+		MemoryContextSwitchTo(old);
 		return;
 	}
 	sf_watch_enter(intake->set, &intake->scope);
