@@ -26,12 +26,9 @@
 #define sf_proc_aclcheck(procid, roleid, mode) object_aclcheck(ProcedureRelationId, procid, roleid, mode)
 #endif
 
-/* 17 replaced the backend id by a proc number and renamed InitPostgres flags */
-#if PG_VERSION_NUM < 170000
+/* 17 gives extensions wait events of their own names; ours waits under the class */
+#include "utils/wait_event.h"
 #define SF_WAIT_EVENT PG_WAIT_EXTENSION
-#else
-#define SF_WAIT_EVENT WAIT_EVENT_EXTENSION
-#endif
 
 /* 18 gave index_beginscan an instrumentation argument */
 #if PG_VERSION_NUM < 180000
