@@ -20,6 +20,7 @@
 #include "utils/acl.h"
 #include "utils/syscache.h"
 
+#include "ident.h"
 #include "shm.h"
 #include "utility.h"
 
@@ -35,6 +36,7 @@ static void clear_the_way(Node *command);
 static void note_command(Node *command);
 static void clear_database(const char *name, bool template_will_do);
 static void clear_this_database(void);
+static bool may_change_extension(void);
 static const char *string_option(List *options, const char *name);
 static bool is_our_extension(const char *name);
 static bool drops_our_extension(DropStmt *drop);
@@ -105,6 +107,10 @@ clear_the_way(Node *command)
 			if (is_our_extension(((AlterExtensionContentsStmt *) command)->extname))
 				clear_this_database();
 			break;
+		case T_DropStmt:
+			if (drops_our_extension((DropStmt *) command))
+				clear_this_database();
+			break;
 		default:
 			break;
 	}
@@ -173,17 +179,29 @@ clear_database(const char *name, bool template_will_do)
 
 /*
  * Have the workers of this database leave until the transaction ends, so that
- * none runs the module's code over tables that an update script changes.
+ * none runs the module's code over tables that an update script changes, and
+ * none makes DROP EXTENSION wait for a batch of slow handlers.
  */
 static void
 clear_this_database(void)
 {
+	if (!may_change_extension())
+		return;
 	sf_shm_hold(MyDatabaseId);
 	if (!sf_shm_hold_wait(MyDatabaseId))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("could not stop the sopflow workers of this database"),
 				 errhint("Try again, or set sopflow.databases so that they stay away.")));
+}
+
+/* Whether the user owns the extension; core's error says so if not. */
+static bool
+may_change_extension(void)
+{
+	Oid			extension = sf_ident_extension();
+
+	return OidIsValid(extension) && has_privs_of_role(GetUserId(), sf_ident_owner());
 }
 
 /* The string value of an option, or NULL when it is not given as one. */

@@ -53,7 +53,7 @@ sub keep_busy
 			INSERT INTO public.effect (task_id, subject, due_at) VALUES (w.task_id, w.subject_id, w.due_at);
 			RETURN '{}';
 		END $$;
-		SELECT sum(sopflow.emit('NOW', 'busy' || g)) FROM generate_series(1, 1500) g});
+		SELECT sum(sopflow.emit('NOW', 'busy' || g)) FROM generate_series(1, 600) g});
 	wait_for($node, "SELECT state = 'working' FROM sopflow.worker_status WHERE database = '$db'", "$db: the worker is busy");
 }
 
@@ -87,11 +87,11 @@ works('postgres', 'e', 'other databases are served meanwhile');
 
 # a command that fails, or is undone, lets the workers come back
 my $idle = async($node, 'SELECT pg_sleep(60)', 'one');
-wait_for($node, "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = 'one' AND wait_event = 'PgSleep'", 'somebody else is connected');
+wait_for($node, "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'client backend' AND wait_event = 'PgSleep'", 'somebody else is connected');
 my ($rc, $out, $err) = $node->psql('postgres', "ALTER DATABASE one RENAME TO uno");
 isnt($rc, 0, 'RENAME is refused');
 like($err, qr/being accessed by other users/, 'for that reason');
-$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND wait_event = 'PgSleep'");
 finish_async($idle);
 $node->safe_psql('one', 'DELETE FROM sopflow.task');
 works('one', 'f', 'the database is served as before');
@@ -118,10 +118,11 @@ my $altering = async($node, q{
 	SELECT pg_sleep(2);
 	ALTER EXTENSION sopflow ADD FUNCTION sopflow.reset_stats();
 	COMMIT;}, 'one');
-wait_for($node, "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = 'one' AND wait_event = 'PgSleep'", 'ALTER EXTENSION is under way');
+wait_for($node, "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'client backend' AND wait_event = 'PgSleep'", 'ALTER EXTENSION is under way');
 is($node->safe_psql('postgres', workers_of('one')), '0', 'no worker is there meanwhile');
 ok(finish_async($altering), 'it is done');
 wait_for($node, 'SELECT (' . workers_of('one') . ') = 1', 'the worker comes back');
+$node->safe_psql('one', 'DELETE FROM sopflow.task');
 my $undone = async($node, 'BEGIN; ALTER EXTENSION sopflow DROP FUNCTION sopflow.reset_stats(); ROLLBACK', 'one');
 ok(finish_async($undone), 'one is rolled back');
 wait_for($node, 'SELECT (' . workers_of('one') . ') = 1', 'the worker comes back from that');
