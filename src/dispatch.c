@@ -65,6 +65,7 @@ typedef struct SfBatch
 	SfItem	   *items;
 	bool		calls;			/* there is a task with a handler */
 	bool		notify_room;
+	MemoryContext context;		/* for what lasts as long as the batch */
 	HTAB	   *doorbells;
 	Oid			marker;
 } SfBatch;
@@ -202,7 +203,7 @@ ring(SfBatch *batch, const SfAction *action)
 
 		ctl.keysize = sizeof(int32);
 		ctl.entrysize = sizeof(SfDoorbell);
-		ctl.hcxt = CurrentMemoryContext;
+		ctl.hcxt = batch->context;
 		batch->doorbells = hash_create("sopflow doorbells", 16, &ctl,
 									   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
@@ -430,6 +431,7 @@ sf_dispatch_pass(SfPass *pass)
 	pass->next_due = SF_NEVER;
 	pass->reached = pass->from;
 	batch.pass = pass;
+	batch.context = context;
 	batch.items = palloc(pass->max_tasks * sizeof(SfItem));
 	batch.notify_room = sf_notify_has_room();
 	batch.ledger = sf_ledger_open();
