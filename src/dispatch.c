@@ -59,7 +59,6 @@ typedef struct SfDoorbell
 typedef struct SfBatch
 {
 	SfPass	   *pass;
-	MemoryContext context;		/* lives as long as the pass */
 	SfLedger   *ledger;
 	TimestampTz now;
 	int			nitems;
@@ -432,7 +431,6 @@ sf_dispatch_pass(SfPass *pass)
 	pass->next_due = SF_NEVER;
 	pass->reached = pass->from;
 	batch.pass = pass;
-	batch.context = context;
 	batch.context = context;
 	batch.items = palloc(pass->max_tasks * sizeof(SfItem));
 	batch.notify_room = sf_notify_has_room();
