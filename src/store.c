@@ -178,19 +178,27 @@ sf_scan_open(SfRel heap, SfRel index, Snapshot snapshot, int nkeys)
 	scan->index = index_open(sf_ident_rel(index), AccessShareLock);
 	scan->scan = sf_index_beginscan(scan->heap, scan->index, snapshot, nkeys);
 	scan->slot = table_slot_create(scan->heap, NULL);
+	scan->context = CurrentMemoryContext;
 	return scan;
 }
 
 void
 sf_scan_start(SfScan *scan, ScanKey keys, int nkeys)
 {
+	MemoryContext old = MemoryContextSwitchTo(scan->context);
+
 	index_rescan(scan->scan, keys, nkeys, NULL, 0);
+	MemoryContextSwitchTo(old);
 }
 
 bool
 sf_scan_next(SfScan *scan)
 {
-	if (!index_getnext_slot(scan->scan, ForwardScanDirection, scan->slot))
+	MemoryContext old = MemoryContextSwitchTo(scan->context);
+	bool		found = index_getnext_slot(scan->scan, ForwardScanDirection, scan->slot);
+
+	MemoryContextSwitchTo(old);
+	if (!found)
 		return false;
 	slot_getallattrs(scan->slot);
 	return true;
@@ -249,9 +257,12 @@ sf_scan_from(SfScan *scan, int32 action_id, SfPosition from, bool entries)
 bool
 sf_scan_next_entry(SfScan *scan, SfPosition *position, bool *visible)
 {
+	MemoryContext old = MemoryContextSwitchTo(scan->context);
+	bool		found = index_getnext_tid(scan->scan, ForwardScanDirection) != NULL;
 	bool		isnull;
 
-	if (index_getnext_tid(scan->scan, ForwardScanDirection) == NULL)
+	MemoryContextSwitchTo(old);
+	if (!found)
 		return false;
 	position->due = DatumGetTimestampTz(index_getattr(scan->scan->xs_itup, 1,
 													  scan->scan->xs_itupdesc, &isnull));

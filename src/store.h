@@ -57,6 +57,8 @@ typedef struct SfScan
 	Relation	index;
 	IndexScanDesc scan;
 	TupleTableSlot *slot;
+	MemoryContext context;		/* of the scan: the index keeps what it learns of
+								 * dead entries from one call to the next */
 	ScanKeyData row[2];			/* members of a row comparison */
 } SfScan;
 
