@@ -223,14 +223,15 @@ carry_out_call(SfBatch *batch, SfItem *item)
 	TimestampTz begin = sf_clock_real();
 	Jsonb	   *result = NULL;
 	char	   *error = NULL;
+	SfOutcome	outcome = SF_OUTCOME_DONE;
+	int64		usec;
 	bool		ok;
 
 	if (batch->pass->careful)
 		sf_marker_set(batch->marker, task->task_id, true);
 	task->attempt++;
 	ok = sf_delivery_call(item->action, item->run, item->node, task, &result, &error);
-	sf_stats_attempt(item->action->action_id, ok ? SF_OUTCOME_DONE : SF_OUTCOME_FAILED,
-					 sf_clock_real() - begin);
+	usec = sf_clock_real() - begin;
 	if (ok)
 	{
 		task->error = NULL;
@@ -238,7 +239,8 @@ carry_out_call(SfBatch *batch, SfItem *item)
 		sf_flow_done(batch->ledger, item->run, task, result, sf_clock_now());
 	}
 	else
-		sf_flow_fail(batch->ledger, item->run, task, item->action, error, true, 0);
+		outcome = sf_flow_fail(batch->ledger, item->run, task, item->action, error, true, 0);
+	sf_stats_attempt(item->action->action_id, outcome, usec);
 }
 
 /* whether the task is not to be carried out but held, skipped, cancelled or failed */
@@ -365,12 +367,15 @@ read_marker(SfBatch *batch)
 	for (int i = 0; i < batch->nitems; i++)
 	{
 		SfItem	   *item = &batch->items[i];
+		SfOutcome	outcome;
 
 		if (item->task.task_id != value || item->run == NULL)
 			continue;
 		item->task.attempt++;
-		sf_flow_fail(batch->ledger, item->run, &item->task, item->action,
-					 "the handler ended its backend", true, 0);
+		outcome = sf_flow_fail(batch->ledger, item->run, &item->task, item->action,
+							   "the handler ended its backend", true, 0);
+		if (item->action != NULL)
+			sf_stats_attempt(item->action->action_id, outcome, -1);
 		memmove(item, item + 1, (batch->nitems - i - 1) * sizeof(SfItem));
 		batch->nitems--;
 		break;
@@ -460,16 +465,17 @@ expire_offer(SfLedger *ledger, const SfOffer *seen)
 	SfRun	   *run = sf_ledger_run(ledger, sf_task_run(seen->task.task_id), false, &busy);
 	SfOffer		offer = *seen;
 	SfAction   *action;
+	SfOutcome	outcome;
 
 	if (busy)
 		return false;
 	if (run == NULL || sf_ledger_remove(ledger, SF_REL_OFFER, &offer.task.tid, false) != SF_LOCK_OK)
 		return true;			/* acknowledged or extended since our snapshot */
 	action = sf_action_numbered(offer.action_id);
-	if (action != NULL)
-		sf_stats_attempt(action->action_id, SF_OUTCOME_FAILED, -1);
 	sf_stats_count(SF_COUNT_LEASES_EXPIRED, 1);
-	sf_flow_fail(ledger, run, &offer.task, action, "lease expired", true, 0);
+	outcome = sf_flow_fail(ledger, run, &offer.task, action, "lease expired", true, 0);
+	if (action != NULL)
+		sf_stats_attempt(action->action_id, outcome, -1);
 	return true;
 }
 

@@ -239,7 +239,7 @@ sf_flow_skip(SfLedger *ledger, SfRun *run, const SfTask *task)
 	advance(ledger, run, task, sf_ledger_now(ledger));
 }
 
-void
+SfOutcome
 sf_flow_fail(SfLedger *ledger, SfRun *run, SfTask *task, const SfAction *action,
 			 const char *error, bool retry, TimestampTz retry_at)
 {
@@ -257,7 +257,7 @@ sf_flow_fail(SfLedger *ledger, SfRun *run, SfTask *task, const SfAction *action,
 			sf_ledger_now(ledger) + (action ? sf_action_backoff(action, task->attempt) : 0);
 		sf_ledger_pend(ledger, task);
 		sf_ledger_touch(ledger, run);
-		return;
+		return SF_OUTCOME_FAILED;
 	}
 	sf_ledger_bury(ledger, task);
 	sf_ledger_alert(ledger, "dead", node->action, run->sop_id, task->task_id,
@@ -269,4 +269,5 @@ sf_flow_fail(SfLedger *ledger, SfRun *run, SfTask *task, const SfAction *action,
 	else
 		sf_ledger_end(ledger, run, SF_RUN_FAILED,
 					  psprintf("node \"%s\": %s", node->node_id, error));
+	return SF_OUTCOME_DEAD;
 }

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "ledger.h"
+#include "stats.h"
 
 /* one event of a statement */
 typedef struct SfEvent
@@ -33,12 +34,13 @@ extern void sf_flow_check_subject(const char *subject_id);
  * Endings of a task whose row the caller has removed, under the lock of its
  * run.  done and skip go on to the next node.  fail writes it for a retry at
  * `retry_at` (0: by the action's backoff) or, when its attempts are used up or
- * retry is false, as dead.  action is NULL where it does not exist.
+ * retry is false, as dead, and tells which.  action is NULL where it does not
+ * exist.
  */
 extern void sf_flow_done(SfLedger *ledger, SfRun *run, const SfTask *task, Jsonb *result,
 						 TimestampTz completed_at);
 extern void sf_flow_skip(SfLedger *ledger, SfRun *run, const SfTask *task);
-extern void sf_flow_fail(SfLedger *ledger, SfRun *run, SfTask *task, const SfAction *action,
-						 const char *error, bool retry, TimestampTz retry_at);
+extern SfOutcome sf_flow_fail(SfLedger *ledger, SfRun *run, SfTask *task, const SfAction *action,
+							  const char *error, bool retry, TimestampTz retry_at);
 
 #endif							/* SF_FLOW_H */

@@ -200,6 +200,7 @@ settle_one(SfLedger *ledger, SfAck *ack, SfRun *run, Oid role)
 {
 	SfOffer		offer;
 	SfAction   *action;
+	SfOutcome	outcome = SF_OUTCOME_DONE;
 
 	if (!find_leased(ledger, ack->task_id, ack->lease_token, &offer))
 		return;
@@ -208,8 +209,6 @@ settle_one(SfLedger *ledger, SfAck *ack, SfRun *run, Oid role)
 	if (sf_ledger_remove(ledger, SF_REL_OFFER, &offer.task.tid, true) != SF_LOCK_OK)
 		return;					/* twice in one array */
 	ack->accepted = true;
-	if (action != NULL)
-		sf_stats_attempt(action->action_id, ack->success ? SF_OUTCOME_DONE : SF_OUTCOME_FAILED, -1);
 	if (ack->success)
 	{
 		offer.task.error = NULL;
@@ -218,8 +217,10 @@ settle_one(SfLedger *ledger, SfAck *ack, SfRun *run, Oid role)
 		sf_flow_done(ledger, run, &offer.task, ack->result, sf_ledger_now(ledger));
 	}
 	else
-		sf_flow_fail(ledger, run, &offer.task, action, ack->error, ack->retry,
-					 ack->retry_in >= 0 ? sf_ledger_now(ledger) + ack->retry_in : 0);
+		outcome = sf_flow_fail(ledger, run, &offer.task, action, ack->error, ack->retry,
+							   ack->retry_in >= 0 ? sf_ledger_now(ledger) + ack->retry_in : 0);
+	if (action != NULL)
+		sf_stats_attempt(action->action_id, outcome, -1);
 	/* what is left of the run may go on */
 	sf_ledger_touch(ledger, run);
 }
