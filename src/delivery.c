@@ -13,6 +13,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "funcapi.h"
@@ -129,7 +130,7 @@ call_handler(SfAction *action, const SfRun *run, const SfNode *node, const SfTas
 	Datum		value;
 	Datum		work;
 
-	if (action->search_path != NULL)
+	if (action->search_path != NULL && strcmp(action->search_path, namespace_search_path) != 0)
 		(void) set_config_option("search_path", action->search_path, PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 	work = work_datum(run, node, task);

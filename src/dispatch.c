@@ -277,7 +277,7 @@ set_aside(SfBatch *batch, SfItem *item)
 		sf_ledger_hold(ledger, task, "action");
 		return true;
 	}
-	if (run->offered || sf_ledger_in_flight(ledger, run->run_id))
+	if (run->offered || (run->version->nnodes > 1 && sf_ledger_in_flight(ledger, run->run_id)))
 	{
 		sf_ledger_hold(ledger, task, "run");
 		return true;
@@ -389,6 +389,7 @@ carry_out_all(SfBatch *batch)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(scratch);
 
+	sf_ledger_look(batch->ledger);
 	if (batch->calls)
 	{
 		read_marker(batch);

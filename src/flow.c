@@ -209,6 +209,8 @@ advance(SfLedger *ledger, SfRun *run, const SfTask *task, TimestampTz completed_
 		return;
 	if (version->parallel || version->nodes[task->node].next < 0)
 	{
+		/* a run of one node has no other task, held, offered or pending */
+		run->finished = version->nnodes == 1;
 		sf_ledger_touch(ledger, run);
 		return;
 	}

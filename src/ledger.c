@@ -44,6 +44,9 @@ struct SfLedger
 	SfScan	   *scans[SF_REL_COUNT];	/* by index */
 	SfWriter   *writers[SF_REL_COUNT];
 	HTAB	   *runs;			/* of SfRun, those locked */
+	int64		first_run;		/* least and greatest of them */
+	int64		last_run;
+	bool		unused[SF_REL_COUNT];	/* by index: it had no entry of them */
 	List	   *touched;		/* of SfRun * */
 	HTAB	   *streaks;		/* of SfStreak */
 	int64		cancelled;
@@ -149,6 +152,27 @@ sf_ledger_renew(SfLedger *ledger)
 	ledger->snapshot = sf_snapshot_push();
 }
 
+/*
+ * Offers and holds are rare, save where consumers are slow: one look for the
+ * whole batch usually spares one for each run.  Nobody else adds entries of
+ * runs that are locked.
+ */
+void
+sf_ledger_look(SfLedger *ledger)
+{
+	static const SfRel indexes[] = {SF_REL_OFFER_PKEY, SF_REL_HELD_PKEY};
+
+	sf_ledger_renew(ledger);
+	for (int i = 0; i < lengthof(indexes) && ledger->last_run > 0; i++)
+	{
+		SfScan	   *scan = sf_ledger_scan(ledger, indexes[i]);
+
+		sf_scan_int8_range(scan, sf_task_id(ledger->first_run, 0),
+						   sf_task_id(ledger->last_run + 1, 0) - 1);
+		ledger->unused[indexes[i]] = !sf_scan_any(scan);
+	}
+}
+
 SfScan *
 sf_ledger_scan(SfLedger *ledger, SfRel index)
 {
@@ -245,6 +269,9 @@ sf_ledger_run(SfLedger *ledger, int64 run_id, bool wait, bool *busy)
 		return NULL;
 	}
 	sf_shm_note_locked();
+	ledger->first_run = ledger->last_run > 0 ? Min(ledger->first_run, run_id) : run_id;
+	ledger->last_run = Max(ledger->last_run, run_id);
+	memset(ledger->unused, 0, sizeof(ledger->unused));
 	run = hash_search(ledger->runs, &run_id, HASH_ENTER, NULL);
 	read_run(ledger, scan->slot, run);
 	return run;
@@ -262,6 +289,7 @@ conflicting_run(SfLedger *ledger, ItemPointer tid)
 	return DatumGetInt64(scan->slot->tts_values[RUN_ID]);
 }
 
+static void cancel_tasks(SfLedger *ledger, SfRun *run);
 static void end_run(SfLedger *ledger, SfRun *run);
 
 SfRun *
@@ -312,6 +340,7 @@ sf_ledger_start(SfLedger *ledger, SfVersion *version, const char *subject_id,
 			continue;
 		other->state = SF_RUN_CANCELLED;
 		other->reason = "restarted by a new event";
+		cancel_tasks(ledger, other);
 		end_run(ledger, other);
 		sf_ledger_renew(ledger);
 	}
@@ -536,7 +565,8 @@ run_tasks(SfLedger *ledger, SfRel index, int64 run_id)
 bool
 sf_ledger_in_flight(SfLedger *ledger, int64 run_id)
 {
-	return sf_scan_next(run_tasks(ledger, SF_REL_OFFER_PKEY, run_id));
+	return !ledger->unused[SF_REL_OFFER_PKEY] &&
+		sf_scan_next(run_tasks(ledger, SF_REL_OFFER_PKEY, run_id));
 }
 
 /* --- the end of runs --- */
@@ -576,8 +606,11 @@ cancel_tasks(SfLedger *ledger, SfRun *run)
 
 	for (int i = 0; i < lengthof(where); i++)
 	{
-		SfScan	   *scan = run_tasks(ledger, where[i][0], run->run_id);
+		SfScan	   *scan;
 
+		if (ledger->unused[where[i][0]])
+			continue;
+		scan = run_tasks(ledger, where[i][0], run->run_id);
 		while (sf_scan_next(scan))
 		{
 			SfOffer		offer;
@@ -609,7 +642,6 @@ end_run(SfLedger *ledger, SfRun *run)
 	TupleTableSlot *row;
 	Datum	   *values;
 
-	cancel_tasks(ledger, run);
 	if (sf_ledger_remove(ledger, SF_REL_RUN, &run->tid, true) != SF_LOCK_OK)
 		elog(ERROR, "run " INT64_FORMAT " vanished under its lock", run->run_id);
 	writer = sf_ledger_writer(ledger, SF_REL_RUN_HISTORY);
@@ -639,31 +671,35 @@ end_run(SfLedger *ledger, SfRun *run)
 static void
 settle_run(SfLedger *ledger, SfRun *run)
 {
-	SfScan	   *scan;
+	SfScan	   *scan = NULL;
 	SfTask		first = {0};
 	bool		held = false;
 
-	if (sf_ledger_in_flight(ledger, run->run_id))
-		return;
-	scan = run_tasks(ledger, SF_REL_HELD_PKEY, run->run_id);
-	while (sf_scan_next(scan))
+	if (!run->finished)
 	{
-		SfTask		task;
+		if (sf_ledger_in_flight(ledger, run->run_id))
+			return;
+		if (!ledger->unused[SF_REL_HELD_PKEY])
+			scan = run_tasks(ledger, SF_REL_HELD_PKEY, run->run_id);
+		while (scan != NULL && sf_scan_next(scan))
+		{
+			SfTask		task;
 
-		sf_task_read(scan->slot, &task);
-		if (strcmp(TextDatumGetCString(scan->slot->tts_values[TASK_HELD_BY]), "run") != 0)
-			held = true;
-		else if (first.task_id == 0 || task.due_at < first.due_at)
-			first = task;
+			sf_task_read(scan->slot, &task);
+			if (strcmp(TextDatumGetCString(scan->slot->tts_values[TASK_HELD_BY]), "run") != 0)
+				held = true;
+			else if (first.task_id == 0 || task.due_at < first.due_at)
+				first = task;
+		}
+		if (first.task_id != 0)
+		{
+			if (sf_ledger_remove(ledger, SF_REL_HELD, &first.tid, true) == SF_LOCK_OK)
+				sf_ledger_pend(ledger, &first);
+			return;
+		}
+		if (held || sf_scan_next(run_tasks(ledger, SF_REL_TASK_PKEY, run->run_id)))
+			return;
 	}
-	if (first.task_id != 0)
-	{
-		if (sf_ledger_remove(ledger, SF_REL_HELD, &first.tid, true) == SF_LOCK_OK)
-			sf_ledger_pend(ledger, &first);
-		return;
-	}
-	if (held || sf_scan_next(run_tasks(ledger, SF_REL_TASK_PKEY, run->run_id)))
-		return;
 	run->state = SF_RUN_COMPLETED;
 	end_run(ledger, run);
 }
@@ -675,7 +711,7 @@ settle_runs(SfLedger *ledger)
 
 	if (ledger->touched == NIL)
 		return;
-	sf_ledger_renew(ledger);
+	sf_ledger_look(ledger);
 	foreach(lc, ledger->touched)
 	{
 		SfRun	   *run = lfirst(lc);
@@ -685,7 +721,10 @@ settle_runs(SfLedger *ledger)
 		if (run->ended)
 			continue;
 		if (run->state != SF_RUN_ACTIVE)
+		{
+			cancel_tasks(ledger, run);
 			end_run(ledger, run);
+		}
 		else
 			settle_run(ledger, run);
 	}

@@ -67,6 +67,7 @@ typedef struct SfRun
 	SfVersion  *version;
 	bool		touched;		/* a task of it ended: see whether it has */
 	bool		offered;		/* this call offered one of its tasks */
+	bool		finished;		/* its only task ended: nothing is left to look for */
 	SfRunState	state;			/* what it is to become */
 	char	   *reason;
 	bool		ended;			/* written down as such */
@@ -85,6 +86,9 @@ extern TimestampTz sf_ledger_now(SfLedger *ledger);
 
 /* write what is kept, and see everything that is committed by now */
 extern void sf_ledger_renew(SfLedger *ledger);
+
+/* the same, once all runs of the call are locked and before looking at their tasks */
+extern void sf_ledger_look(SfLedger *ledger);
 
 /* a scan or a writer of the ledger, opened on demand */
 extern SfScan *sf_ledger_scan(SfLedger *ledger, SfRel index);

@@ -29,6 +29,7 @@
 struct SfWriter
 {
 	Relation	rel;
+	TupleDesc	desc;			/* a copy, so that slots need not count references */
 	ResultRelInfo *info;
 	EState	   *estate;
 	BulkInsertState bulk;
@@ -48,6 +49,7 @@ sf_writer_open(Oid relid)
 
 	writer->context = context;
 	writer->rel = table_open(relid, RowExclusiveLock);
+	writer->desc = CreateTupleDescCopy(RelationGetDescr(writer->rel));
 	writer->estate = CreateExecutorState();
 	writer->info = makeNode(ResultRelInfo);
 	InitResultRelInfo(writer->info, writer->rel, 0, NULL, 0);
@@ -71,7 +73,8 @@ sf_writer_row(SfWriter *writer)
 	{
 		MemoryContext old = MemoryContextSwitchTo(writer->context);
 
-		writer->slots[writer->nslots++] = table_slot_create(writer->rel, NULL);
+		writer->slots[writer->nslots++] =
+			MakeSingleTupleTableSlot(writer->desc, table_slot_callbacks(writer->rel));
 		MemoryContextSwitchTo(old);
 	}
 	slot = writer->slots[writer->nrows];
@@ -202,6 +205,12 @@ sf_scan_next(SfScan *scan)
 		return false;
 	slot_getallattrs(scan->slot);
 	return true;
+}
+
+bool
+sf_scan_any(SfScan *scan)
+{
+	return index_getnext_tid(scan->scan, ForwardScanDirection) != NULL;
 }
 
 void

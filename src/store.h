@@ -67,6 +67,9 @@ extern void sf_scan_start(SfScan *scan, ScanKey keys, int nkeys);
 extern bool sf_scan_next(SfScan *scan);
 extern void sf_scan_close(SfScan *scan);
 
+/* whether the scan, just started, has an index entry, be its row dead or not */
+extern bool sf_scan_any(SfScan *scan);
+
 /* first visible row whose int8 key equals `key`; the scan has two keys */
 extern bool sf_scan_int8(SfScan *scan, int64 key);
 
