@@ -159,14 +159,14 @@ UNION ALL
 	SELECT CASE WHEN h.since IS NULL THEN 'info' ELSE 'warning' END,
 		CASE WHEN a.paused THEN 'action_paused' ELSE 'action_disabled' END,
 		pg_catalog.format('action "%s" is %s', a.action, CASE WHEN a.paused THEN 'paused' ELSE 'disabled' END)
-			|| coalesce(pg_catalog.format(' and holds tasks due since %s', h.since), ''),
+			|| CASE WHEN h.since IS NULL THEN '' ELSE pg_catalog.format(' and holds tasks due since %s', h.since) END,
 		CASE WHEN a.paused THEN pg_catalog.format('SELECT sopflow.resume_action(%L) lets them go.', a.action)
 			ELSE pg_catalog.format('UPDATE sopflow.action SET enabled = true WHERE action = %L lets them go.', a.action) END
 	FROM sopflow.action a
 	LEFT JOIN LATERAL (SELECT min(h.due_at) AS since
 		FROM sopflow.held h
 		JOIN sopflow.sop_version v USING (version_id)
-		WHERE h.held_by = 'action' AND v.definition->'nodes'->h.node->>'action' = a.action) h ON true
+		WHERE h.held_by = 'action' AND v.definition->'nodes'->h.node::int->>'action' = a.action) h ON true
 	WHERE a.paused OR NOT a.enabled
 UNION ALL
 	SELECT 'error', 'owner_gone', pg_catalog.format('the owner of %s "%s" is gone, so it is not run', o.kind, o.name),

@@ -53,7 +53,7 @@ sub keep_busy
 			INSERT INTO public.effect (task_id, subject, due_at) VALUES (w.task_id, w.subject_id, w.due_at);
 			RETURN '{}';
 		END $$;
-		SELECT sum(sopflow.emit('NOW', 'busy' || g)) FROM generate_series(1, 600) g});
+		SELECT sum(sopflow.emit('NOW', 'busy' || g)) FROM generate_series(1, 200) g});
 	wait_for($node, "SELECT state = 'working' FROM sopflow.worker_status WHERE database = '$db'", "$db: the worker is busy");
 }
 
