@@ -49,6 +49,13 @@
 #define SF_BACKOFF_MAX				MSEC(10000)
 /* while DROP EXTENSION is under way */
 #define SF_LOCKED_GAP				MSEC(1000)
+/*
+ * What a transaction should take at most, and the tasks of the first.  Handlers
+ * may be slow, and a batch of them holds its locks and its snapshot, and keeps
+ * what it has done to itself, until its commit.
+ */
+#define SF_PASS_TIME				MSEC(500)
+#define SF_PASS_FIRST				100
 /* between looks at the history partitions */
 #define SF_RETENTION_GAP			(INT64CONST(3600) * USECS_PER_SEC)
 /* statistics are flushed whatever the cost before a wait this long */
@@ -60,6 +67,7 @@ typedef struct SfWorker
 	int			nworkers;		/* as the mark was made for */
 	MemoryContext context;		/* reset every turn */
 
+	int			limit;			/* tasks of the next transaction */
 	SfPosition	mark;			/* nothing pending of ours lies before it */
 	SfPosition	patrol;			/* of the reconcile scan under way */
 	bool		patrolling;
@@ -95,6 +103,7 @@ static void begin_reconcile(TimestampTz now);
 static bool begin_work(const char *activity);
 static void end_work(void);
 static void do_pass(void);
+static void adapt_limit(int64 done, int64 took);
 static void do_sweep(void);
 static void do_retention(void);
 static TimestampTz next_moment(void);
@@ -160,6 +169,7 @@ sopflow_worker_main(Datum arg)
 	self.number = args.worker;
 	self.nworkers = sf_guc_workers;
 	self.mark = SF_POSITION_START;
+	self.limit = SF_PASS_FIRST;
 	self.careful = true;
 	self.state = SF_WORKER_STARTING;
 	sf_shm_worker_report(self.state, SF_NEVER, self.mark.due);
@@ -358,6 +368,7 @@ static void
 do_pass(void)
 {
 	SfPass		pass;
+	TimestampTz start = sf_clock_real();
 
 	self.more = false;
 	self.skipped = false;
@@ -368,7 +379,7 @@ do_pass(void)
 	memset(&pass, 0, sizeof(pass));
 	pass.worker = self.number;
 	pass.nworkers = self.nworkers;
-	pass.max_tasks = sf_guc_batch_size;
+	pass.max_tasks = Min(self.limit, sf_guc_batch_size);
 	pass.from = self.mark;
 	pass.patrol = self.patrol;
 	pass.patrolling = self.patrolling;
@@ -397,6 +408,17 @@ do_pass(void)
 	else
 		self.retry = Min(self.retry * 2, SF_RETRY_MAX);
 	sf_shm_worker_count(pass.done);
+	adapt_limit(pass.done, sf_clock_real() - start);
+}
+
+/* Fewer tasks at a time when they are slow, more when they are not. */
+static void
+adapt_limit(int64 done, int64 took)
+{
+	if (done > 0 && took > SF_PASS_TIME)
+		self.limit = Max(1, done * SF_PASS_TIME / took);
+	else if (self.more && took < SF_PASS_TIME / 4)
+		self.limit = Min(self.limit * 2, SF_MAX_BATCH_SIZE);
 }
 
 /* A slice of the sweep for ended leases. */

@@ -79,8 +79,7 @@ misbehave('SLEEP');
 like(outcome('SLEEP'), qr/^dead\|1\|.*time/i, 'SLEEP: dead, with the timeout as its error');
 
 misbehave('NULL');
-like(outcome('NULL'), qr/^(?:dead|done)\|1\|/, 'NULL: one attempt');
-note(outcome('NULL'));
+like(outcome('NULL'), qr/^dead\|1\|.*returned null/, 'NULL: dead, with that as its error');
 
 misbehave('DELETE');
 like(outcome('DELETE'), qr/^dead\|1\|.*DELETE/, 'DELETE: an SOP with active runs stays');
