@@ -12,6 +12,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -194,6 +195,8 @@ draft_sop_row(HeapTuple tuple, TupleDesc desc, void *arg)
 		bool	   *nulls;
 		int			nexits;
 
+		if (ARR_NDIM(DatumGetArrayTypeP(value)) > 1)
+			fault(draft, NULL, "exit_events", "must have one dimension");
 		deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT,
 						  &exits, &nulls, &nexits);
 		for (int i = 0; i < nexits; i++)
@@ -327,7 +330,11 @@ check_subject(SfDraft *draft)
 		return;
 	}
 	attnum = get_attnum(draft->subject_relation, draft->subject_key);
-	if (attnum == InvalidAttrNumber)
+	if (get_rel_relkind(draft->subject_relation) == RELKIND_INDEX ||
+		get_rel_relkind(draft->subject_relation) == RELKIND_PARTITIONED_INDEX ||
+		get_rel_relkind(draft->subject_relation) == RELKIND_COMPOSITE_TYPE)
+		fault(draft, NULL, "subject_relation", "\"%s\" has no rows to read", name);
+	else if (attnum <= 0)
 		fault(draft, NULL, "subject_key", "column \"%s\" of relation \"%s\" does not exist",
 			  draft->subject_key, name);
 	else if (pg_class_aclcheck(draft->subject_relation, draft->owner, ACL_SELECT) != ACLCHECK_OK &&
@@ -384,7 +391,7 @@ read_draft(SfDraft *draft, const char *sop_id)
 }
 
 List *
-sf_check_faults(const char *sop_id)
+sf_check_faults(const char *sop_id, Oid *owner)
 {
 	SfDraft		draft;
 
@@ -393,6 +400,7 @@ sf_check_faults(const char *sop_id)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("SOP \"%s\" does not exist", sop_id)));
 	check_draft(&draft);
+	*owner = draft.owner;
 	return draft.faults;
 }
 
@@ -417,9 +425,13 @@ report_faults(const char *sop_id, List *faults)
 	describe(&message, first);
 	foreach(lc, faults)
 	{
+		int			start;
+
 		if (detail.len > 0)
 			appendStringInfoChar(&detail, '\n');
+		start = detail.len;
 		describe(&detail, lfirst(lc));
+		detail.data[start] = pg_toupper((unsigned char) detail.data[start]);
 		appendStringInfoChar(&detail, '.');
 	}
 	ereport(ERROR,

@@ -179,7 +179,10 @@ check_interval(Relation rel, HeapTuple row, const char *action, const char *name
 		ereport(ERROR,
 				(errcode(ERRCODE_SF_INVALID_DEFINITION),
 				 errmsg("action \"%s\" is not valid: column \"%s\": must %s and at most 100 years",
-						action, name, positive ? "be positive" : "not be negative")));
+						action, name, positive ? "be positive" : "not be negative"),
+				 err_generic_string(PG_DIAG_SCHEMA_NAME, "sopflow"),
+				 err_generic_string(PG_DIAG_TABLE_NAME, "action"),
+				 err_generic_string(PG_DIAG_COLUMN_NAME, name)));
 }
 
 static HeapTuple
@@ -209,7 +212,11 @@ action_row(Relation rel, HeapTuple old, HeapTuple new)
 	check_interval(rel, new, name, "backoff_base", true);
 	check_interval(rel, new, name, "backoff_cap", true);
 	handler = text_column(rel, new, "handler");
-	if (handler != NULL && OidIsValid(owner))
+	/* not on every edit: an action whose function is gone can still be paused */
+	if (handler != NULL && OidIsValid(owner) &&
+		(old == NULL || oid_column(rel, old, "owner") != owner ||
+		 text_column(rel, old, "handler") == NULL ||
+		 strcmp(handler, text_column(rel, old, "handler")) != 0))
 		new = set_column(rel, new, "handler",
 						 CStringGetTextDatum(sf_action_resolve(handler, owner, name)), false);
 	/* resuming by an operator is no edit: the path stays that of the author */
@@ -388,7 +395,10 @@ report_user(HeapTuple tuple, TupleDesc desc, void *arg)
 	ereport(ERROR,
 			(errcode(ERRCODE_SF_INVALID_DEFINITION),
 			 errmsg("action \"%s\" cannot be deleted: SOP \"%s\", node \"%s\", column \"action\" names it",
-					action, sf_row_text(tuple, desc, 1), sf_row_text(tuple, desc, 2))));
+					action, sf_row_text(tuple, desc, 1), sf_row_text(tuple, desc, 2)),
+			 err_generic_string(PG_DIAG_SCHEMA_NAME, "sopflow"),
+			 err_generic_string(PG_DIAG_TABLE_NAME, "sop_node"),
+			 err_generic_string(PG_DIAG_COLUMN_NAME, "action")));
 }
 
 /* deferred constraint trigger on the same events: the whole must be sound at commit */
@@ -402,6 +412,8 @@ sopflow_definition_check(PG_FUNCTION_ARGS)
 	check_trigger(fcinfo, "definition_check");
 	if (sf_ident_restoring())
 		return PointerGetDatum(NULL);
+	/* at commit nothing else has yet made our own invalidations take effect */
+	CommandCounterIncrement();
 	rel = trigdata->tg_relation;
 	rows[0] = trigdata->tg_trigtuple;
 	rows[1] = trigdata->tg_newtuple;
@@ -448,9 +460,11 @@ sopflow_validate(PG_FUNCTION_ARGS)
 	char	   *sop_id = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	List	   *faults;
 	ListCell   *lc;
+	Oid			owner;
 
 	InitMaterializedSRF(fcinfo, 0);
-	faults = sf_check_faults(sop_id);
+	faults = sf_check_faults(sop_id, &owner);
+	demand_member(owner, "SOP", sop_id);
 	foreach(lc, faults)
 	{
 		SfFault    *fault = lfirst(lc);
@@ -598,6 +612,7 @@ sopflow_watch(PG_FUNCTION_ARGS)
 	int			ncontext;
 	char	   *condition = PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4));
 	char	   *time_column = PG_ARGISNULL(5) ? NULL : NameStr(*PG_GETARG_NAME(5));
+	char	   *on_error = PG_ARGISNULL(6) ? "fail" : text_to_cstring(PG_GETARG_TEXT_PP(6));
 	char	   *tree;
 	Datum	   *texts;
 	Datum		values[10];
@@ -608,6 +623,14 @@ sopflow_watch(PG_FUNCTION_ARGS)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("relation, event and subject_key must not be null")));
+	if (VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(1)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("event must not be empty")));
+	if (strcmp(on_error, "fail") != 0 && strcmp(on_error, "skip") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" is not a value of on_error; it is fail or skip", on_error)));
 	relid = PG_GETARG_OID(0);
 	rel = open_watched(relid);
 	context = name_array(PG_ARGISNULL(3) ? construct_empty_array(NAMEOID) : PG_GETARG_ARRAYTYPE_P(3), &ncontext);
@@ -624,7 +647,7 @@ sopflow_watch(PG_FUNCTION_ARGS)
 	nulls[4] = condition ? ' ' : 'n';
 	values[5] = time_column ? PG_GETARG_DATUM(5) : (Datum) 0;
 	nulls[5] = time_column ? ' ' : 'n';
-	values[6] = PG_ARGISNULL(6) ? CStringGetTextDatum("fail") : PG_GETARG_DATUM(6);
+	values[6] = CStringGetTextDatum(on_error);
 	values[7] = BoolGetDatum(!PG_ARGISNULL(7) && PG_GETARG_BOOL(7));
 	values[8] = CStringGetTextDatum(GetConfigOption("search_path", false, false));
 	values[9] = tree ? CStringGetTextDatum(tree) : (Datum) 0;

@@ -47,8 +47,8 @@ describe_watch(void *arg)
 {
 	SfIntake   *intake = arg;
 
-	errcontext("sopflow watch of relation %u for event \"%s\"",
-			   intake->set->relid, intake->watch->event);
+	errcontext("sopflow watch of table \"%s\" for event \"%s\"",
+			   intake->set->name, intake->watch->event);
 }
 
 static void
@@ -83,7 +83,7 @@ take_row_or_skip(SfIntake *intake, TupleTableSlot *row)
 	PG_TRY();
 	{
 		MemoryContextSwitchTo(context);
-		sf_watch_enter(intake->set, &intake->scope);
+		sf_watch_enter(intake->set, intake->watch, &intake->scope);
 		take_row(intake, row);
 		sf_watch_leave(intake->set, &intake->scope);
 		write_chunk(intake);
@@ -127,7 +127,7 @@ take_statement(SfIntake *intake, Relation rel, Tuplestorestate *rows)
 	while (more)
 	{
 		if (!intake->watch->skip_errors)
-			sf_watch_enter(intake->set, &intake->scope);
+			sf_watch_enter(intake->set, intake->watch, &intake->scope);
 		while (intake->nevents < CHUNK &&
 			   (more = tuplestore_gettupleslot(rows, true, false, row)))
 		{
@@ -159,14 +159,14 @@ take_one(SfIntake *intake, TupleTableSlot *row)
 	{
 		MemoryContext old = MemoryContextSwitchTo(kept);
 
-		sf_watch_enter(intake->set, &intake->scope);
+		sf_watch_enter(intake->set, intake->watch, &intake->scope);
 		if (sf_watch_row(intake->set, intake->watch, row, &intake->events[0]))
 			sf_collect_event(intake->watch, &intake->events[0]);
 		sf_watch_leave(intake->set, &intake->scope);
 		MemoryContextSwitchTo(old);
 		return;
 	}
-	sf_watch_enter(intake->set, &intake->scope);
+	sf_watch_enter(intake->set, intake->watch, &intake->scope);
 	take_row(intake, row);
 	sf_watch_leave(intake->set, &intake->scope);
 	write_chunk(intake);

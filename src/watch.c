@@ -42,6 +42,7 @@
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "clock.h"
@@ -70,7 +71,8 @@ relation_invalidated(Datum arg, Oid relid)
 		return;
 	hash_seq_init(&seq, sets);
 	while ((entry = hash_seq_search(&seq)) != NULL)
-		if (relid == InvalidOid || relid == watched_relid || relid == entry->set->relid)
+		if (relid == InvalidOid || relid == watched_relid || relid == entry->set->relid ||
+			relid == entry->set->watched)
 			entry->set->valid = false;
 }
 
@@ -85,10 +87,11 @@ sf_watch_init(void)
 /*
  * Text to a boolean expression over the columns of the relation.  What a
  * condition may not contain is what a CHECK constraint may not: sub-queries,
- * aggregates, windows, set-returning functions; nor anything volatile.
+ * aggregates, windows, set-returning functions; nor anything volatile.  Columns
+ * may be qualified by the name of the watched relation, also in its partitions.
  */
 static Node *
-parse_condition(Relation rel, const char *condition)
+parse_condition(Relation rel, Oid watched, const char *condition)
 {
 	ParseState *pstate = make_parsestate(NULL);
 	ParseNamespaceItem *item;
@@ -115,7 +118,8 @@ parse_condition(Relation rel, const char *condition)
 				 errmsg("condition is not one SQL expression: %s", condition)));
 
 	pstate->p_sourcetext = sql;
-	item = addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL, false, true);
+	item = addRangeTableEntryForRelation(pstate, rel, AccessShareLock,
+										 makeAlias(get_rel_name(watched), NIL), false, true);
 	addNSItemToQuery(pstate, item, false, true, true);
 	expr = transformExpr(pstate, target->val, EXPR_KIND_CHECK_CONSTRAINT);
 	expr = coerce_to_boolean(pstate, expr, "condition");
@@ -180,7 +184,7 @@ sf_watch_check(Relation rel, const char *key, const char *time_column,
 		check_time_column(rel, column_number(rel, time_column, "time column"));
 	for (int i = 0; i < ncontext; i++)
 		(void) column_number(rel, context[i], "context");
-	return condition == NULL ? NULL : nodeToString(parse_condition(rel, condition));
+	return condition == NULL ? NULL : nodeToString(parse_condition(rel, RelationGetRelid(rel), condition));
 }
 
 bool
@@ -220,6 +224,20 @@ original_relation(Relation rel, Trigger *trigger)
 	}
 	table_close(pg_trigger, AccessShareLock);
 	return relid;
+}
+
+/* whose rights the evaluation has: not those of a partition's owner */
+static Oid
+relation_owner(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
 }
 
 static bool
@@ -290,8 +308,6 @@ load_watch(HeapTuple tuple, TupleDesc desc, void *arg)
 	}
 	watch->skip_errors = strcmp(sf_row_text(tuple, desc, 6), "skip") == 0;
 	watch->search_path = sf_row_text(tuple, desc, 7);
-	if (set->search_path == NULL)
-		set->search_path = watch->search_path;
 }
 
 /* the cached expressions live elsewhere and go with their set */
@@ -318,11 +334,13 @@ build_set(Relation rel, Trigger *trigger)
 	load.set = palloc0(sizeof(SfWatchSet));
 	load.set->trigger = trigger->tgoid;
 	load.set->relid = RelationGetRelid(rel);
-	load.set->owner = rel->rd_rel->relowner;
+	load.set->name = pstrdup(RelationGetRelationName(rel));
+	load.set->watched = original_relation(rel, trigger);
+	load.set->owner = relation_owner(load.set->watched);
 	load.set->context = context;
 	load.set->valid = true;
 	load.set->econtext = CreateStandaloneExprContext();
-	values[0] = ObjectIdGetDatum(original_relation(rel, trigger));
+	values[0] = ObjectIdGetDatum(load.set->watched);
 	watched_relid = sf_ident_rel(SF_REL_WATCHED);
 	sf_plan_run(SF_PLAN_WATCHES, values, NULL, load_watch, &load);
 	load.set->cleanup.func = free_expressions;
@@ -365,7 +383,7 @@ sf_watch_set(Relation rel, Trigger *trigger)
 /* --- evaluation --- */
 
 void
-sf_watch_enter(SfWatchSet *set, SfWatchScope *scope)
+sf_watch_enter(SfWatchSet *set, const SfWatch *watch, SfWatchScope *scope)
 {
 	if (!set->restricted)
 		return;
@@ -373,8 +391,8 @@ sf_watch_enter(SfWatchSet *set, SfWatchScope *scope)
 	SetUserIdAndSecContext(set->owner, scope->saved.sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	scope->nest = NewGUCNestLevel();
-	if (set->search_path != NULL)
-		(void) set_config_option("search_path", set->search_path, PGC_USERSET, PGC_S_SESSION,
+	if (watch->search_path != NULL)
+		(void) set_config_option("search_path", watch->search_path, PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 }
 
@@ -402,7 +420,7 @@ condition_holds(SfWatchSet *set, SfWatch *watch, TupleTableSlot *row)
 		if (watch->expression != NULL)
 			FreeCachedExpression(watch->expression);
 		watch->expression = NULL;
-		watch->expression = GetCachedExpression(parse_condition(rel, watch->condition));
+		watch->expression = GetCachedExpression(parse_condition(rel, set->watched, watch->condition));
 		table_close(rel, NoLock);
 		old = MemoryContextSwitchTo(set->context);
 		watch->state = ExecInitExpr((Expr *) watch->expression->expr, NULL);

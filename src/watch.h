@@ -40,9 +40,11 @@ typedef struct SfWatchSet
 {
 	Oid			trigger;		/* hash key, must be first */
 	Oid			relid;
-	Oid			owner;
+	char	   *name;			/* of that relation */
+	Oid			watched;		/* the relation that is watched: relid or one that it
+								 * is a partition of */
+	Oid			owner;			/* of the watched relation */
 	bool		restricted;		/* a user's code is part of it: run as the owner */
-	char	   *search_path;
 	int			nwatches;
 	SfWatch    *watches;
 	ExprContext *econtext;
@@ -66,7 +68,7 @@ typedef struct SfWatchScope
 	int			nest;
 } SfWatchScope;
 
-extern void sf_watch_enter(SfWatchSet *set, SfWatchScope *scope);
+extern void sf_watch_enter(SfWatchSet *set, const SfWatch *watch, SfWatchScope *scope);
 extern void sf_watch_leave(SfWatchSet *set, SfWatchScope *scope);
 
 /* false: the row is no event of this watch.  Allocates in the current context. */

@@ -28,6 +28,7 @@ CREATE TABLE sopflow.action (
 	revision		bigint NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE sopflow.action IS 'Named ways to carry out a task';
+COMMENT ON SEQUENCE sopflow.action_action_id_seq IS 'Numbers of actions';
 COMMENT ON COLUMN sopflow.action.action IS 'Name that SOP nodes refer to';
 COMMENT ON COLUMN sopflow.action.delivery IS 'queue: consumers fetch and acknowledge; broadcast: the task in one NOTIFY; call: an SQL function in this database';
 COMMENT ON COLUMN sopflow.action.channel IS 'NOTIFY channel of queue and broadcast, 1 to 63 bytes, case-sensitive';
@@ -122,6 +123,7 @@ CREATE TABLE sopflow.sop_version (
 	UNIQUE (sop_id, version)
 );
 COMMENT ON TABLE sopflow.sop_version IS 'Immutable versions of SOPs, one for each committed change; a run keeps the one it started with';
+COMMENT ON SEQUENCE sopflow.sop_version_version_id_seq IS 'Numbers of versions';
 COMMENT ON COLUMN sopflow.sop_version.version_id IS 'Number that runs and tasks refer to';
 COMMENT ON COLUMN sopflow.sop_version.sop_id IS 'SOP';
 COMMENT ON COLUMN sopflow.sop_version.version IS 'Counts from 1 within the SOP';

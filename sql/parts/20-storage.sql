@@ -82,7 +82,8 @@ CREATE TABLE sopflow.dead (
 ) USING heap;
 
 -- Finished tasks and ended runs: append-only, weekly partitions made ahead
--- and dropped by the worker.  status: d done, c cancelled, s skipped.
+-- and dropped by the worker, which also makes their indexes: see src/history.c.
+-- status: d done, c cancelled, s skipped.
 CREATE TABLE sopflow.history (
 	task_id			bigint NOT NULL,
 	due_at			timestamptz NOT NULL,
@@ -94,7 +95,6 @@ CREATE TABLE sopflow.history (
 	error			text,
 	result			jsonb
 ) PARTITION BY RANGE (finished_at);
-CREATE INDEX history_task ON sopflow.history (task_id);
 
 CREATE TABLE sopflow.run_history (
 	run_id			bigint NOT NULL,
@@ -108,8 +108,6 @@ CREATE TABLE sopflow.run_history (
 	context			jsonb,
 	reason			text
 ) PARTITION BY RANGE (ended_at);
-CREATE INDEX run_history_run ON sopflow.run_history (run_id);
-CREATE INDEX run_history_subject ON sopflow.run_history (subject_id, sop_id);
 
 -- Failures in a row by action; touched only when an attempt fails or ends a streak.
 CREATE TABLE sopflow.action_state (
@@ -128,6 +126,7 @@ CREATE TABLE sopflow.alert (
 	message			text NOT NULL,
 	sent_at			timestamptz
 );
+COMMENT ON SEQUENCE sopflow.alert_alert_id_seq IS 'Numbers of alerts';
 CREATE INDEX alert_unsent ON sopflow.alert (alert_id) WHERE sent_at IS NULL;
 
 -- One row while the database is held, after a restore until restored().

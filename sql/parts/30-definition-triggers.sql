@@ -61,6 +61,15 @@ CREATE TRIGGER storage_restored BEFORE INSERT ON sopflow.offer
 CREATE TRIGGER storage_restored BEFORE INSERT ON sopflow.watched
 	FOR EACH STATEMENT EXECUTE FUNCTION sopflow.storage_restored();
 
+-- The owner of an action, also for those who may not see it: for policies, where
+-- a look into sopflow.action would come back to its own.
+CREATE FUNCTION sopflow.action_owner(action text) RETURNS oid LANGUAGE sql STABLE STRICT SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT a.owner::oid FROM sopflow.action a WHERE a.action = $1
+$$;
+COMMENT ON FUNCTION sopflow.action_owner(text) IS 'Owner of an action';
+
 -- Authors see and change what belongs to a role that they are a member of.
 ALTER TABLE sopflow.action ENABLE ROW LEVEL SECURITY;
 CREATE POLICY author ON sopflow.action USING (pg_catalog.pg_has_role(owner::oid, 'MEMBER'));
@@ -71,6 +80,14 @@ CREATE POLICY author ON sopflow.sop USING (pg_catalog.pg_has_role(owner::oid, 'M
 ALTER TABLE sopflow.sop_node ENABLE ROW LEVEL SECURITY;
 CREATE POLICY author ON sopflow.sop_node USING (EXISTS (SELECT FROM sopflow.sop s
 	WHERE s.sop_id = sop_node.sop_id));
+ALTER TABLE sopflow.sop_version ENABLE ROW LEVEL SECURITY;
+CREATE POLICY author ON sopflow.sop_version FOR SELECT USING (EXISTS (SELECT FROM sopflow.sop s
+	WHERE s.sop_id = sop_version.sop_id));
+ALTER TABLE sopflow.action_grant ENABLE ROW LEVEL SECURITY;
+CREATE POLICY author ON sopflow.action_grant
+	USING (pg_catalog.pg_has_role(sopflow.action_owner(action), 'MEMBER'));
+CREATE POLICY grantee ON sopflow.action_grant FOR SELECT
+	USING (pg_catalog.pg_has_role(grantee::oid, 'MEMBER'));
 
 CREATE FUNCTION sopflow.grant_author(role regrole) RETURNS void LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
@@ -80,7 +97,7 @@ BEGIN
 	EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON sopflow.action, sopflow.sop, sopflow.sop_node, sopflow.action_grant TO %s', role);
 	EXECUTE format('GRANT SELECT ON sopflow.sop_version TO %s', role);
 	EXECUTE format('GRANT USAGE ON SEQUENCE sopflow.sop_node_seq TO %s', role);
-	EXECUTE format('GRANT EXECUTE ON FUNCTION sopflow.validate(text), sopflow.grant_action(text, regrole), sopflow.grant_consumer(text, regrole), sopflow.now() TO %s', role);
+	EXECUTE format('GRANT EXECUTE ON FUNCTION sopflow.validate(text), sopflow.action_owner(text), sopflow.grant_action(text, regrole), sopflow.grant_consumer(text, regrole), sopflow.now() TO %s', role);
 END
 $$;
 COMMENT ON FUNCTION sopflow.grant_author(regrole) IS 'Lets a role write actions and SOPs of its own';
