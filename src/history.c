@@ -72,6 +72,17 @@ lock_making(SfRel parent)
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
+/*
+ * The parents have no indexes: attaching a table would give it those, and then
+ * a restore, which attaches first, could not make the ones that were dumped.
+ */
+static void
+make_index(const char *partition, const char *suffix, const char *columns)
+{
+	sf_plan_command(psprintf("CREATE INDEX %s_%s ON sopflow.%s (%s)",
+							 partition, suffix, partition, columns), NULL, NULL);
+}
+
 static Oid
 make_partition(SfRel parent, TimestampTz week)
 {
@@ -89,6 +100,13 @@ make_partition(SfRel parent, TimestampTz week)
 		return relid;
 	sf_plan_command(psprintf("CREATE TABLE sopflow.%s (LIKE sopflow.%s INCLUDING ALL)",
 							 name, parent_name(parent)), NULL, NULL);
+	if (parent == SF_REL_HISTORY)
+		make_index(name, "task", "task_id");
+	else
+	{
+		make_index(name, "run", "run_id");
+		make_index(name, "subject", "subject_id, sop_id");
+	}
 	sf_plan_command(psprintf("ALTER TABLE sopflow.%s ATTACH PARTITION sopflow.%s"
 							 " FOR VALUES FROM ('%s 00:00:00+00') TO ('%s 00:00:00+00')",
 							 parent_name(parent), name,
@@ -133,15 +151,24 @@ drop_old(SfRel parent, TimestampTz horizon)
 		sf_plan_command(psprintf("DROP TABLE sopflow.%s", (char *) lfirst(lc)), NULL, NULL);
 }
 
+/*
+ * Where nothing is defined yet nothing will be finished, and a dump that is to
+ * be restored here may bring the partitions with it: it holds the database from
+ * its first definition on.
+ */
 void
 sf_history_maintain(TimestampTz now)
 {
 	static const SfRel parents[] = {SF_REL_HISTORY, SF_REL_RUN_HISTORY};
+	bool		in_use = sf_plan_command("SELECT FROM sopflow.action LIMIT 1", NULL, NULL) > 0;
 
 	for (int i = 0; i < lengthof(parents); i++)
 	{
-		(void) sf_history_partition(parents[i], now);
-		(void) sf_history_partition(parents[i], now + USECS_PER_WEEK);
+		if (in_use)
+		{
+			(void) sf_history_partition(parents[i], now);
+			(void) sf_history_partition(parents[i], now + USECS_PER_WEEK);
+		}
 		drop_old(parents[i], now - sf_guc_history_retention * (int64) USECS_PER_MINUTE);
 	}
 }
