@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "commands/sequence.h"
 #include "miscadmin.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -107,6 +108,10 @@ sf_ledger_open(void)
 	SfLedger   *ledger = MemoryContextAllocZero(context, sizeof(SfLedger));
 	HASHCTL		ctl = {0};
 
+	/* we write without the executor, which would say so */
+	PreventCommandIfReadOnly("sopflow");
+	PreventCommandIfParallelMode("sopflow");
+	PreventCommandDuringRecovery("sopflow");
 	ledger->context = context;
 	ctl.keysize = sizeof(int64);
 	ctl.entrysize = sizeof(SfRun);

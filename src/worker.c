@@ -95,6 +95,7 @@ static volatile sig_atomic_t is_busy = false;
 static int	stop_code = 0;
 
 static void worker_sigterm(SIGNAL_ARGS);
+static void override_settings(void);
 static void probe(void);
 static void run_turn(void);
 static void turn(void);
@@ -163,6 +164,7 @@ sopflow_worker_main(Datum arg)
 		proc_exit(0);
 
 	BackgroundWorkerInitializeConnectionByOid(args.dboid, InvalidOid, 0);
+	override_settings();
 	pgstat_report_appname(SF_WORKER_TYPE);
 	self.context = AllocSetContextCreate(TopMemoryContext, "sopflow worker turn",
 										 ALLOCSET_DEFAULT_SIZES);
@@ -178,6 +180,27 @@ sopflow_worker_main(Datum arg)
 
 	for (;;)
 		run_turn();
+}
+
+/*
+ * Defaults that users set for their own sessions must not reach ours: a
+ * read-only transaction could do nothing, and a timeout would end a batch.
+ */
+static void
+override_settings(void)
+{
+	static const char *const settings[][2] = {
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_deferrable", "off"},
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"row_security", "on"},
+	};
+
+	for (int i = 0; i < lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 /* Go on only if the extension is here and there is a slot to serve it. */
@@ -262,8 +285,9 @@ turn(void)
 
 	sf_shm_worker_busy(sf_clock_is_set() ? PG_INT64_MAX : self.reconcile_at);
 	rewound = sf_shm_worker_take_rewound();
-	if (rewound < self.mark.due)
+	if (rewound <= self.mark.due)
 	{
+		/* it may be before others that are due in the same microsecond */
 		self.mark.due = rewound;
 		self.mark.task_id = PG_INT64_MIN;
 	}
