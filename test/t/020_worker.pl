@@ -90,6 +90,17 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM effect WHERE subject = 'sl
 ok(finish_async($slow), 'it commits');
 wait_for($node, "SELECT count(*) = 1 FROM effect WHERE subject = 'slow'", 'and its task, due before the mark, is carried out');
 
+# --- the same, where both are due at the same microsecond ---
+
+my $at = $node->safe_psql('postgres', 'SELECT now()');
+$slow = async($node, "BEGIN; SELECT sopflow.emit('NOW', 'slow twin', occurred_at => '$at'); SELECT pg_sleep(1.5); COMMIT;");
+wait_for($node, "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1.5)%' AND wait_event = 'PgSleep'", 'a transaction takes its time');
+$node->safe_psql('postgres', "SELECT sopflow.emit('NOW', 'quick twin', occurred_at => '$at')");
+wait_for($node, "SELECT count(*) = 1 FROM effect WHERE subject = 'quick twin'", 'its twin is carried out before it');
+ok(finish_async($slow), 'it commits');
+wait_for($node, "SELECT count(*) = 1 FROM effect WHERE subject = 'slow twin'", 'and its task, due at the mark, is carried out');
+is($node->safe_psql('postgres', "SELECT count(DISTINCT due_at) FROM effect WHERE subject LIKE '% twin'"), '1', 'they were due at the same time');
+
 # --- a worker that waits holds nothing ---
 
 wait_for($node, "SELECT state = 'waiting' FROM sopflow.worker_status", 'the worker waits');
