@@ -44,7 +44,8 @@ static bool drops_our_extension(DropStmt *drop);
 void
 sf_utility_init(void)
 {
-	if (!process_shared_preload_libraries_in_progress)
+	/* pg_upgrade builds the extension piece by piece, and no worker is about */
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 	prev_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
