@@ -12,6 +12,7 @@
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
@@ -61,15 +62,17 @@ partition_name(SfRel parent, TimestampTz week)
 
 /*
  * Two sessions may find the same partition missing: the second waits for the
- * first to commit.
+ * first to commit.  One lock for both parents, taken before any row is locked
+ * (sf_history_ensure), so that it is in no cycle.
  */
 static void
-lock_making(SfRel parent)
+lock_making(void)
 {
 	LOCKTAG		tag;
 
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, sf_ident_rel(parent), 1);
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, sf_ident_rel(SF_REL_HISTORY), 1);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	AcceptInvalidationMessages();
 }
 
 /*
@@ -94,7 +97,7 @@ make_partition(SfRel parent, TimestampTz week)
 				(errcode(ERRCODE_SF_HELD),
 				 errmsg("sopflow makes no partitions while a dump is restored"),
 				 errhint("Call sopflow.restored() when the restore is complete.")));
-	lock_making(parent);
+	lock_making();
 	relid = sf_ident_lookup(name);
 	if (OidIsValid(relid))
 		return relid;
@@ -123,6 +126,25 @@ sf_history_partition(SfRel parent, TimestampTz at)
 	Oid			relid = sf_ident_lookup(partition_name(parent, week));
 
 	return OidIsValid(relid) ? relid : make_partition(parent, week);
+}
+
+void
+sf_history_ensure(TimestampTz at)
+{
+	static TimestampTz seen = DT_NOBEGIN;	/* a week whose partitions were there */
+	TimestampTz week = week_of(at);
+
+	if (week == seen)
+		return;
+	if (OidIsValid(sf_ident_lookup(partition_name(SF_REL_HISTORY, week))) &&
+		OidIsValid(sf_ident_lookup(partition_name(SF_REL_RUN_HISTORY, week))))
+		seen = week;
+	else
+	{
+		/* not remembered: this transaction may be rolled back */
+		(void) sf_history_partition(SF_REL_HISTORY, at);
+		(void) sf_history_partition(SF_REL_RUN_HISTORY, at);
+	}
 }
 
 static void

@@ -118,8 +118,9 @@ sf_ledger_open(void)
 	ctl.hcxt = context;
 	ledger->runs = hash_create("sopflow runs", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	ledger->saved = sf_ident_enter();
-	ledger->snapshot = sf_snapshot_push();
 	ledger->now = sf_clock_now();
+	sf_history_ensure(ledger->now);
+	ledger->snapshot = sf_snapshot_push();
 	return ledger;
 }
 
