@@ -14,6 +14,7 @@
 #include "storage/lock.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "errors.h"
@@ -142,8 +143,10 @@ sf_history_ensure(TimestampTz at)
 	else
 	{
 		/* not remembered: this transaction may be rolled back */
+		PushActiveSnapshot(GetTransactionSnapshot());
 		(void) sf_history_partition(SF_REL_HISTORY, at);
 		(void) sf_history_partition(SF_REL_RUN_HISTORY, at);
+		PopActiveSnapshot();
 	}
 }
 
