@@ -255,6 +255,8 @@ sf_shm_worker_serve(void)
 	my_database->state = served < sf_shared->nslots - 1 ?
 		SF_DATABASE_SERVED : SF_DATABASE_CROWDED;
 	LWLockRelease(sf_shared->lock);
+	/* it may start our fellows now, and look into another database */
+	sf_shm_wake_launcher();
 	return my_database->state == SF_DATABASE_SERVED;
 }
 

@@ -132,6 +132,8 @@ wait_for($node, "SELECT count(*) >= 500 FROM effect WHERE subject LIKE 'two%'", 
 is($node->safe_psql('postgres', "SELECT count(*), count(DISTINCT task_id), count(DISTINCT pid) FROM effect WHERE subject LIKE 'two%'"),
 	'500|500|2', 'each once, both of them at work');
 
+$node->restart;
+wait_for($node, "SELECT count(*) = 2 FROM sopflow.worker_status WHERE state = 'waiting'", 'both are there after a restart');
 $node->append_conf('postgresql.conf', "sopflow.workers = 1\n");
 $node->reload;
 wait_for($node, "SELECT count(*) = 1 FROM sopflow.worker_status", 'the second leaves at SIGHUP');
