@@ -106,6 +106,14 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 		"UPDATE sopflow.sop SET revision = revision WHERE sop_id = $1 RETURNING owner::oid",
 		false, 1, {TEXTOID}
 	},
+	[SF_PLAN_SOP_LOCK] = {
+		"SELECT FROM sopflow.sop s WHERE s.sop_id = ANY ($1) FOR KEY SHARE",
+		false, 1, {TEXTARRAYOID}
+	},
+	[SF_PLAN_SOP_NODES_DELETE] = {
+		"DELETE FROM sopflow.sop_node WHERE sop_id = $1",
+		false, 1, {TEXTOID}
+	},
 	[SF_PLAN_SOP_RUNS] = {
 		"SELECT FROM sopflow.run r WHERE r.sop_id = $1 LIMIT 1",
 		true, 1, {TEXTOID}
@@ -118,6 +126,10 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 	[SF_PLAN_ACTION_LOCK] = {
 		"SELECT a.action_id FROM sopflow.action a WHERE a.action = ANY ($1) ORDER BY a.action_id FOR KEY SHARE",
 		false, 1, {TEXTARRAYOID}
+	},
+	[SF_PLAN_ACTION_GRANTS_DELETE] = {
+		"DELETE FROM sopflow.action_grant WHERE action = $1",
+		false, 1, {TEXTOID}
 	},
 	[SF_PLAN_HOLD_SET] = {
 		"INSERT INTO sopflow.hold SELECT $1, 'restored from a dump' WHERE NOT EXISTS (SELECT FROM sopflow.hold)",

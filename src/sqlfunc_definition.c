@@ -156,7 +156,7 @@ touch_sop(const char *sop_id)
 	Datum		values[1] = {CStringGetTextDatum(sop_id)};
 	Oid			owner = InvalidOid;
 
-	/* none: the foreign key says so, or the SOP is being deleted with its nodes */
+	/* none: demand_parent says so, or the SOP is being deleted with its nodes */
 	if (sf_plan_run(SF_PLAN_SOP_TOUCH, values, NULL, take_owner, &owner) > 0)
 		demand_member(owner, "SOP", sop_id);
 	sf_check_later(sop_id);
@@ -355,6 +355,37 @@ sopflow_definition_row(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Nodes belong to an SOP and grants to an action.  These are no foreign keys
+ * because pg_restore --jobs loads the tables of extensions in any order.  The
+ * parent is locked, so that nobody deletes it before we commit.
+ */
+static void
+demand_parent(Relation rel, HeapTuple row)
+{
+	bool		node = table_of(rel) == TABLE_NODE;
+	const char *column_name = node ? "sop_id" : "action";
+	char	   *parent = text_column(rel, row, column_name);
+	Datum		names[1] = {CStringGetTextDatum(parent)};
+	Datum		values[1] = {PointerGetDatum(construct_array(names, 1, TEXTOID, -1, false, TYPALIGN_INT))};
+
+	if (sf_plan_run(node ? SF_PLAN_SOP_LOCK : SF_PLAN_ACTION_LOCK, values, NULL, NULL, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 node ? errmsg("SOP \"%s\" does not exist", parent) :
+				 errmsg("action \"%s\" does not exist", parent),
+				 errtablecol(rel, get_attnum(RelationGetRelid(rel), column_name))));
+}
+
+static void
+delete_children(Relation rel, HeapTuple row)
+{
+	bool		sop = table_of(rel) == TABLE_SOP;
+	Datum		values[1] = {CStringGetTextDatum(text_column(rel, row, sop ? "sop_id" : "action"))};
+
+	sf_plan_run(sop ? SF_PLAN_SOP_NODES_DELETE : SF_PLAN_ACTION_GRANTS_DELETE, values, NULL, NULL, NULL);
+}
+
+/*
  * AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW: tell all sessions, and let go
  * what is no longer held.
  */
@@ -374,6 +405,13 @@ sopflow_definition_after(PG_FUNCTION_ARGS)
 		sf_definition_changed();
 	else
 		sf_action_changed();
+	if (table_of(rel) == TABLE_SOP || table_of(rel) == TABLE_ACTION)
+	{
+		if (TRIGGER_FIRED_BY_DELETE(trigdata->tg_event))
+			delete_children(rel, old);
+	}
+	else if (!TRIGGER_FIRED_BY_DELETE(trigdata->tg_event) && !sf_ident_restoring())
+		demand_parent(rel, TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ? new : old);
 	if (!TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) || sf_ident_restoring())
 		return PointerGetDatum(NULL);
 	if (table_of(rel) == TABLE_ACTION &&

@@ -89,7 +89,7 @@ CREATE SEQUENCE sopflow.sop_node_seq AS int;
 COMMENT ON SEQUENCE sopflow.sop_node_seq IS 'Gives nodes their order of insertion';
 
 CREATE TABLE sopflow.sop_node (
-	sop_id			text NOT NULL REFERENCES sopflow.sop ON UPDATE CASCADE ON DELETE CASCADE,
+	sop_id			text NOT NULL,	-- of sopflow.sop: see the triggers
 	node_id			text NOT NULL CHECK (node_id <> '' AND length(node_id) <= 200),
 	seq				int NOT NULL DEFAULT nextval('sopflow.sop_node_seq'),
 	type			text NOT NULL DEFAULT 'delay',
@@ -131,7 +131,7 @@ COMMENT ON COLUMN sopflow.sop_version.definition IS 'The SOP and its nodes as th
 COMMENT ON COLUMN sopflow.sop_version.created_at IS 'When the version was made';
 
 CREATE TABLE sopflow.action_grant (
-	action			text NOT NULL REFERENCES sopflow.action ON UPDATE CASCADE ON DELETE CASCADE,
+	action			text NOT NULL,	-- of sopflow.action: see the triggers
 	grantee			regrole NOT NULL,
 	privilege		text NOT NULL CHECK (privilege IN ('use', 'consume')),
 	PRIMARY KEY (action, grantee, privilege)

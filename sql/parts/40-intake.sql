@@ -53,6 +53,11 @@ DECLARE
 	by_row bool;
 	wants_row bool;
 BEGIN
+	-- column numbers and condition trees are those of the database that was
+	-- dumped, until restored() has made them anew
+	IF EXISTS (SELECT FROM sopflow.hold) THEN
+		RETURN;
+	END IF;
 	-- a partition or child that is attached has a watched parent or is watched itself
 	FOR w IN SELECT d.relation, d.subject_key, d.time_column, d.context, d.attnums, d.condition,
 			d.condition_tree, d.event

@@ -5,6 +5,8 @@
 CREATE FUNCTION sopflow.restored() RETURNS TABLE (sop_id text, message text)
 	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
+	-- that of pg_dump's scripts, which would begin another hold
+	SET check_function_bodies = on
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -16,11 +18,31 @@ BEGIN
 	WITH o AS (DELETE FROM sopflow.offer RETURNING *)
 		INSERT INTO sopflow.task (task_id, due_at, version_id, node, shard, attempt, error)
 		SELECT o.task_id, o.due_at, o.version_id, o.node, o.shard, o.attempt, o.error FROM o;
-	FOR w IN SELECT x.relation, x.event, x.subject_key, x.context, x.condition, x.time_column, x.on_error, x.on_replica
-		FROM sopflow.watched x WHERE EXISTS (SELECT FROM pg_class c WHERE c.oid = x.relation)
+	-- column numbers, the OIDs in conditions and the triggers are made anew
+	DELETE FROM sopflow.watched x WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = x.relation);
+	FOR w IN SELECT x.relation, x.event, x.subject_key, x.context, x.condition, x.time_column, x.on_error, x.on_replica, x.search_path
+		FROM sopflow.watched x ORDER BY x.relation::text, x.event
 	LOOP
-		PERFORM sopflow.watch(w.relation, w.event, w.subject_key, w.context, w.condition, w.time_column, w.on_error, w.on_replica);
+		BEGIN
+			-- the path that the condition was written under, for this call only
+			PERFORM pg_catalog.set_config('search_path', w.search_path, true);
+			PERFORM sopflow.watch(w.relation, w.event, w.subject_key, w.context, w.condition, w.time_column, w.on_error, w.on_replica);
+			PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+		EXCEPTION WHEN OTHERS THEN
+			DELETE FROM sopflow.watched x WHERE x.relation = w.relation AND x.event = w.event;
+			PERFORM sopflow.place_watch(w.relation);
+			sop_id := NULL;
+			message := format('watch of table %s for event "%s" was taken back: %s', w.relation, w.event, SQLERRM);
+			RETURN NEXT;
+		END;
 	END LOOP;
+	-- whose SOP or action did not come along
+	FOR s IN DELETE FROM sopflow.sop_node n WHERE NOT EXISTS (SELECT FROM sopflow.sop x WHERE x.sop_id = n.sop_id) RETURNING n.sop_id, n.node_id LOOP
+		sop_id := s.sop_id;
+		message := format('SOP "%s" does not exist, its node "%s" was deleted', s.sop_id, s.node_id);
+		RETURN NEXT;
+	END LOOP;
+	DELETE FROM sopflow.action_grant g WHERE NOT EXISTS (SELECT FROM sopflow.action a WHERE a.action = g.action);
 	DELETE FROM sopflow.hold;
 	PERFORM sopflow.hold_changed();
 	FOR s IN SELECT x.sop_id FROM sopflow.sop x WHERE x.enabled ORDER BY x.sop_id LOOP
@@ -36,7 +58,7 @@ BEGIN
 	PERFORM sopflow.wake();
 END
 $$;
-COMMENT ON FUNCTION sopflow.restored() IS 'Ends the hold after a restore: checks every SOP, disables and lists those that are not valid, makes leased tasks pending, lets the worker go on';
+COMMENT ON FUNCTION sopflow.restored() IS 'Ends the hold after a restore: checks every SOP and watch, disables and lists those that are not valid, makes leased tasks pending, lets the worker go on';
 
 CREATE FUNCTION sopflow.wake() RETURNS void LANGUAGE c VOLATILE
 	AS 'MODULE_PATHNAME', 'sopflow_wake';

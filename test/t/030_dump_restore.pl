@@ -1,0 +1,243 @@
+# A dump holds definitions, runs, tasks in every state, history and sequences.
+# What is restored stays still until restored(), though a worker serves the
+# database and tasks are overdue; then each due task is carried out once.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use SopflowLife;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+# Everything below is carried out by hand here: no worker.
+my $source = new_node('source', "sopflow.databases = ''");
+$source->start;
+set_up($source);
+$source->safe_psql('postgres', q{
+	CREATE ROLE desk;
+	CREATE ROLE author;
+	SELECT sopflow.grant_author('author');
+	-- columns have other numbers after a restore, and functions other OIDs
+	CREATE TABLE clients (gone text, client_id int PRIMARY KEY, also_gone int, name text, url text);
+	ALTER TABLE clients DROP COLUMN gone, DROP COLUMN also_gone;
+	CREATE FUNCTION is_guest(text) RETURNS bool IMMUTABLE LANGUAGE sql AS $$ SELECT $1 LIKE 'guest%' $$;
+	SELECT sopflow.watch('clients', 'NEW_CLIENT', 'client_id', '{name,url}', 'NOT is_guest(name)');
+	CREATE TABLE visits (visit_id int, client_id int, at timestamptz) PARTITION BY RANGE (visit_id);
+	CREATE TABLE visits_1 (visit_id int, gone int, client_id int, at timestamptz);
+	ALTER TABLE visits_1 DROP COLUMN gone;
+	ALTER TABLE visits ATTACH PARTITION visits_1 FOR VALUES FROM (0) TO (1000);
+	SELECT sopflow.watch('visits', 'VISIT', 'client_id', time_column => 'at');
+
+	CREATE FUNCTION fail(w sopflow.work) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RAISE 'it fails'; END $$;
+	INSERT INTO sopflow.action (action, delivery, handler, max_attempts, alert_after) VALUES ('FAIL', 'call', 'public.fail', 1, 1);
+	INSERT INTO sopflow.action (action, lease) VALUES ('CALL_BACK', '1 day'), ('VISIT', '1 day');
+	INSERT INTO sopflow.action (action, delivery, handler) VALUES ('QUIET', 'call', 'public.leave_effect'),
+		('DOOMED', 'call', 'public.leave_effect');
+	SELECT sopflow.grant_consumer('CALL_BACK', 'desk');
+	BEGIN;
+	INSERT INTO sopflow.sop (sop_id, trigger_event, reentry) VALUES ('care', 'NEW_CLIENT', 'ignore'), ('fails', 'FAILS', 'allow'),
+		('desk', 'DESK', 'allow'), ('held', 'HELD', 'allow'), ('visit', 'VISIT', 'allow'), ('doomed', 'DOOMED', 'allow'),
+		('paused', 'PAUSED', 'allow');
+	INSERT INTO sopflow.sop_node (sop_id, node_id, delay, action, params) VALUES ('care', 'n1', '0', 'EFFECT', '{"text":"it''s {{x}}"}'),
+		('care', 'n2', '1 hour', 'EFFECT', '{}'), ('care', 'n3', '72 hours', 'CALL_BACK', '{}');
+	INSERT INTO sopflow.sop_node (sop_id, node_id, action) VALUES ('fails', 'n1', 'FAIL'), ('desk', 'n1', 'CALL_BACK'),
+		('held', 'n1', 'QUIET'), ('visit', 'n1', 'VISIT'), ('doomed', 'n1', 'DOOMED'), ('paused', 'n1', 'EFFECT');
+	COMMIT;
+	-- a second version of one of them
+	UPDATE sopflow.sop_node SET delay = '2 hours' WHERE sop_id = 'care' AND node_id = 'n2';
+	INSERT INTO sopflow.sop (sop_id, enabled) VALUES ('draft', false);
+	SELECT sopflow.pause_action('QUIET');
+	SELECT sopflow.pause('paused');
+
+	-- three weeks of history
+	SELECT set_config('sopflow.clock', (now() - interval '22 days')::text, false);
+	INSERT INTO clients SELECT g, 'old' || g, 'u' FROM generate_series(1, 10) g;
+	SELECT sopflow.run_due();
+	SELECT set_config('sopflow.clock', (now() - interval '10 days')::text, false);
+	INSERT INTO clients VALUES (11, 'old', 'u'), (12, 'guest', 'u');
+	SELECT sopflow.run_due();
+	RESET sopflow.clock;
+	SELECT sopflow.cancel('11');
+	SELECT sopflow.emit('FAILS', 'f' || g) FROM generate_series(1, 3) g;
+	SELECT sopflow.emit('HELD', 'h' || g) FROM generate_series(1, 3) g;
+	SELECT sopflow.emit('PAUSED', 'p1');
+	SELECT sopflow.emit('DESK', 'd' || g) FROM generate_series(1, 7) g;
+	INSERT INTO visits SELECT g, g, now() FROM generate_series(1, 3) g;
+	SELECT sopflow.run_due();
+	CREATE TABLE fetched AS SELECT * FROM sopflow.fetch('{CALL_BACK}', 3);
+	SELECT sopflow.ack(task_id, lease_token, '{"a":[1,null]}') FROM fetched LIMIT 1;
+	-- overdue, and nobody takes them up
+	SELECT sopflow.emit('DOOMED', 'x' || g) FROM generate_series(1, 2) g;
+	INSERT INTO clients SELECT g, E'tab\t' || g, 'back\\slash' FROM generate_series(101, 150) g;
+});
+
+# --- what is compared ---
+
+my @tables = qw(action sop sop_node sop_version action_grant watched run task held offer dead
+  history run_history action_state alert);
+my @sequences = qw(action_action_id_seq sop_node_seq sop_version_version_id_seq run_id_seq lease_token_seq alert_alert_id_seq);
+
+sub contents
+{
+	my ($node, $db, $table) = @_;
+	return $node->safe_psql($db, qq{SELECT t FROM sopflow.$table t ORDER BY t::text COLLATE "C"});
+}
+
+sub positions
+{
+	my ($node, $db) = @_;
+	return $node->safe_psql($db, join ' UNION ALL ',
+		map { "SELECT '$_', last_value, is_called FROM sopflow.$_" } @sequences);
+}
+
+my $partitions = q{
+	SELECT c.relname, pg_get_expr(c.relpartbound, c.oid), (SELECT count(*) FROM pg_index x WHERE x.indrelid = c.oid AND x.indisvalid)
+	FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+	WHERE i.inhparent IN ('sopflow.history'::regclass, 'sopflow.run_history'::regclass) ORDER BY 1};
+my %before = map { $_ => contents($source, 'postgres', $_) } @tables;
+$before{tasks} = contents($source, 'postgres', 'tasks');
+$before{runs} = contents($source, 'postgres', 'runs');
+for my $table (@tables)
+{
+	isnt($before{$table}, '', "there is something in $table to dump");
+}
+is( $source->safe_psql('postgres', q{SELECT string_agg(DISTINCT status || coalesce(':' || held_by, ''), ' ' ORDER BY status || coalesce(':' || held_by, '')) FROM sopflow.tasks}),
+	'cancelled dead done leased pending pending:action pending:sop ready', 'tasks in every state');
+cmp_ok($source->safe_psql('postgres', "SELECT count(*) FROM ($partitions) p"), '>=', 6, 'and several partitions');
+my $positions = positions($source, 'postgres');
+my $expected_partitions = $source->safe_psql('postgres', "SET timezone = 'UTC'; $partitions");
+my $effects = $source->safe_psql('postgres', 'SELECT count(*) FROM effect');
+# due at the time of the restore: n1 of 50 new clients, DOOMED
+my $due = 50;
+
+my $dir = $source->basedir;
+my $target = new_node('target', 'sopflow.reconcile_interval = 1', 'max_worker_processes = 30');
+$target->start;
+$target->safe_psql('postgres', 'CREATE ROLE desk; CREATE ROLE author');
+
+# --- one restored database ---
+
+sub check_restored
+{
+	my ($db) = @_;
+	wait_for($target, "SELECT count(*) = 1 FROM sopflow.worker_status WHERE database = '$db' AND state = 'held'",
+		"$db: a worker is there and held", $db);
+	usleep(1_200_000);
+	is($target->safe_psql($db, 'SELECT count(*) FROM effect'), $effects, "$db: nothing was carried out");
+	like($target->safe_psql($db, 'SELECT code, hint FROM sopflow.health'),
+		qr/^held\|.*sopflow\.restored\(\)/m, "$db: health says what is to be done");
+	is($target->safe_psql($db, 'SELECT sopflow.run_due()'), '0', "$db: not by hand either");
+	is($target->safe_psql($db, q{SELECT count(*) FROM sopflow.fetch('{CALL_BACK}', 10)}), '0', "$db: nor fetched");
+	for my $table (@tables)
+	{
+		next if $db eq 'plain' && $table eq 'action';
+		is(contents($target, $db, $table), $before{$table}, "$db: $table is as it was");
+	}
+	is(contents($target, $db, 'runs'), $before{runs}, "$db: so are the runs");
+	is(contents($target, $db, 'tasks'), $before{tasks}, "$db: and the tasks");
+	is(positions($target, $db), $positions, "$db: and the sequences");
+	is($target->safe_psql($db, "SET timezone = 'UTC'; $partitions"), $expected_partitions, "$db: and the partitions");
+}
+
+sub check_going_on
+{
+	my ($db, $due) = @_;
+	wait_for($target, "SELECT NOT EXISTS (SELECT FROM sopflow.task WHERE due_at <= now())", "$db: the worker goes on", $db);
+	is($target->safe_psql($db, q{SELECT count(*), count(DISTINCT task_id) FROM effect}),
+		($effects + $due) . '|' . ($effects + $due), "$db: what was due is carried out, each task once");
+	is($target->safe_psql($db, q{SELECT count(*) FROM sopflow.held}), '4', "$db: what was paused is held");
+	is($target->safe_psql($db, q{SELECT count(*) FROM sopflow.fetch('{CALL_BACK}', 100) WHERE sop_id = 'desk'}), '7',
+		"$db: consumers fetch what was leased and what was ready");
+	is($target->safe_psql($db, q{SELECT count(*) FROM sopflow.offer WHERE lease_token <= 0 + (SELECT max(lease_token) FROM fetched) AND lease_token > 0}),
+		'0', "$db: under new tokens");
+	# intake as before
+	is( $target->safe_psql($db, q{
+			INSERT INTO clients VALUES (1001, 'new', 'u'), (1002, 'guest', 'u');
+			INSERT INTO visits VALUES (999, 1001, now());
+			SELECT string_agg(sop_id || ' ' || subject_id || ' ' || context::text, ', ' ORDER BY sop_id) FROM sopflow.runs
+			WHERE run_id > (SELECT max(run_id) FROM fetched) AND subject_id IN ('1001', '1002')}),
+		'care 1001 {"url": "u", "name": "new"}, visit 1001 {}', "$db: new rows start new runs, under the watch's condition");
+	wait_for($target, "SELECT count(*) = 1 FROM effect WHERE subject = '1001'", "$db: which are carried out", $db);
+	is($target->safe_psql($db, "SELECT string_agg(code, ' ') FROM sopflow.health WHERE severity = 'error'"), '',
+		"$db: nothing is wrong");
+	# drop it
+	$target->safe_psql($db, q{SET client_min_messages = error; DROP EXTENSION sopflow CASCADE});
+	is($target->safe_psql($db, q{SELECT to_regnamespace('sopflow'), (SELECT count(*) FROM pg_class WHERE relname ~ 'history_p')}),
+		'|0', "$db: DROP EXTENSION takes the partitions with it");
+}
+
+# --- custom format ---
+
+command_ok([ 'pg_dump', '-Fc', '-f', "$dir/custom", '-d', $source->connstr('postgres') ], 'pg_dump, custom format');
+$target->safe_psql('postgres', 'CREATE DATABASE custom TEMPLATE template0');
+command_ok([ 'pg_restore', '--exit-on-error', '-d', $target->connstr('custom'), "$dir/custom" ], 'pg_restore has no error');
+check_restored('custom');
+is($target->safe_psql('custom', 'SELECT * FROM sopflow.restored()'), '', 'restored() has nothing to complain of');
+check_going_on('custom', $due + 2);
+
+# --- in parallel ---
+
+command_ok([ 'pg_dump', '-Fd', '-j', '2', '-f', "$dir/directory", '-d', $source->connstr('postgres') ], 'pg_dump, directory format');
+$target->safe_psql('postgres', 'CREATE DATABASE jobs TEMPLATE template0');
+command_ok([ 'pg_restore', '--exit-on-error', '-j', '3', '-d', $target->connstr('jobs'), "$dir/directory" ], 'pg_restore --jobs has no error');
+check_restored('jobs');
+is($target->safe_psql('jobs', 'SELECT * FROM sopflow.restored()'), '', 'nor has restored() here');
+check_going_on('jobs', $due + 2);
+
+# --- plain text, damaged by hand: an action is missing; ended in the same session ---
+
+command_ok([ 'pg_dump', '-f', "$dir/plain", '-d', $source->connstr('postgres') ], 'pg_dump, plain text');
+my $plain = slurp_file("$dir/plain");
+ok($plain =~ s/^DOOMED\tcall\t.*\n//m, 'an action is cut out of it');
+open(my $fh, '>', "$dir/plain") or die "$dir/plain: $!";
+print $fh $plain;
+close $fh;
+$target->safe_psql('postgres', 'CREATE DATABASE plain TEMPLATE template0; CREATE DATABASE stopped TEMPLATE template0');
+command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $target->connstr('plain'), '-f', "$dir/plain" ], 'psql has no error');
+check_restored('plain');
+like( $target->safe_psql('plain', 'SELECT * FROM sopflow.restored()'),
+	qr/^doomed\|SOP "doomed" is not valid: .*action.*DOOMED[^\n]*$/, 'restored() names the SOP that is broken');
+is($target->safe_psql('plain', q{SELECT sop_id FROM sopflow.sop WHERE NOT enabled ORDER BY 1}), "doomed\ndraft", 'which is disabled now');
+wait_for($target, 'SELECT count(*) = 2 FROM sopflow.dead WHERE error LIKE \'%"DOOMED" does not exist%\'', 'its tasks fail', 'plain');
+check_going_on('plain', $due);
+
+# restored() at the end of the script, and no worker until we have looked
+$target->safe_psql('postgres', "ALTER SYSTEM SET sopflow.databases = 'none_of_these'");
+$target->reload;
+wait_for($target, 'SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = \'sopflow worker\'', 'without a worker');
+my ($out) = run_command([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $target->connstr('stopped'), '-f', "$dir/plain",
+	'-c', 'SELECT sop_id FROM sopflow.restored()' ]);
+like($out, qr/^doomed$/m, 'restored() in the session of the restore lists it too');
+is($target->safe_psql('stopped', 'SELECT count(*) FROM sopflow.hold'), '0', 'and ends the hold');
+is($target->safe_psql('stopped', q{SELECT DISTINCT status, count(*) FROM sopflow.tasks WHERE sop_id = 'desk' GROUP BY 1}),
+	'pending|7', 'leased and offered tasks are pending');
+$target->safe_psql('postgres', 'ALTER SYSTEM RESET sopflow.databases');
+$target->reload;
+check_going_on('stopped', $due);
+
+# --- sopflow.restoring, for restores by other means ---
+
+$target->safe_psql('postgres', 'CREATE DATABASE other TEMPLATE template0');
+set_up($target, 'other');
+$target->safe_psql('other', q{
+	SET sopflow.restoring = on;
+	INSERT INTO sopflow.sop (sop_id, trigger_event) VALUES ('early', 'NOW'), ('never', 'NOW');
+	INSERT INTO sopflow.sop_node (sop_id, node_id, action) VALUES ('early', 'n1', 'EFFECT'), ('never', 'n1', 'UNKNOWN');
+	RESET sopflow.restoring;
+});
+$target->safe_psql('other', "SELECT sopflow.emit('NOW', 's')");
+wait_for($target, "SELECT state = 'held' FROM sopflow.worker_status WHERE database = 'other'", 'sopflow.restoring holds the database', 'other');
+is($target->safe_psql('other', 'SELECT count(*) FROM sopflow.task'), '1', 'the SOP that was there before still takes events');
+my ($rc, undef, $stderr) = $target->psql('other', q{INSERT INTO sopflow.sop (sop_id, trigger_event) VALUES ('empty', 'X')});
+like($stderr, qr/SOP "empty" is not valid/, 'definitions of other sessions are checked');
+like($target->safe_psql('other', 'SELECT * FROM sopflow.restored()'), qr/^never\|[^\n]*UNKNOWN[^\n]*$/, 'restored() checks what was not');
+wait_for($target, "SELECT count(*) = 1 FROM effect WHERE subject = 's'", 'and the worker goes on', 'other');
+is($target->safe_psql('other', q{SELECT sopflow.emit('NOW', 'later'); SELECT count(*) FROM sopflow.runs WHERE sop_id = 'early'}),
+	"2\n1", 'the SOP that was restored takes events');
+
+is(join("\n", grep { !/nothing is dispatched: the database is held/ } log_lines($target, 0, qr/\b(?:WARNING|FATAL|PANIC):|could not/)), '', 'nothing to read in the log');
+done_testing();
