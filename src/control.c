@@ -205,10 +205,24 @@ sf_control_release_action(const char *action)
 	sf_plan_run(SF_PLAN_RELEASE_ACTION, values, NULL, note_due, NULL);
 }
 
-/*
- * The definition triggers release what is held when the row is no longer
- * paused; see sqlfunc_definition.c.
- */
+void
+sf_control_hold_sop(const char *sop_id)
+{
+	Datum		values[1] = {CStringGetTextDatum(sop_id)};
+
+	sf_plan_run(SF_PLAN_REOFFER_SOP, values, NULL, NULL, NULL);
+}
+
+void
+sf_control_hold_action(const char *action)
+{
+	Datum		values[1] = {CStringGetTextDatum(action)};
+
+	/* other tasks of these runs waited for the offers that are gone */
+	sf_plan_run(SF_PLAN_REOFFER_ACTION, values, NULL, note_due, NULL);
+}
+
+/* The definition triggers see to the tasks; see sqlfunc_definition.c. */
 void
 sf_control_pause_sop(const char *sop_id, bool paused)
 {
@@ -218,8 +232,6 @@ sf_control_pause_sop(const char *sop_id, bool paused)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("SOP \"%s\" does not exist", sop_id)));
-	if (paused)
-		sf_plan_run(SF_PLAN_REOFFER_SOP, values, NULL, NULL, NULL);
 }
 
 void
@@ -231,6 +243,4 @@ sf_control_pause_action(const char *action, bool paused)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("action \"%s\" does not exist", action)));
-	if (paused)
-		sf_plan_run(SF_PLAN_REOFFER_ACTION, values, NULL, NULL, NULL);
 }

@@ -22,6 +22,10 @@ extern int64 sf_control_redrive(const char *action, ArrayType *task_ids);
 extern void sf_control_pause_sop(const char *sop_id, bool paused);
 extern void sf_control_pause_action(const char *action, bool paused);
 
+/* offered tasks of an SOP or action that is held from now on are taken back */
+extern void sf_control_hold_sop(const char *sop_id);
+extern void sf_control_hold_action(const char *action);
+
 /* held tasks of an SOP or action that is not held any more go on */
 extern void sf_control_release_sop(const char *sop_id);
 extern void sf_control_release_action(const char *action);

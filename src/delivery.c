@@ -5,7 +5,7 @@
  * A handler is a user's code inside our transaction.  It runs in a
  * subtransaction, as the action's owner in a security-restricted context, with
  * the search_path saved with the action; settings that it changes are put back,
- * and constraints that it left for later are checked before it counts as done.
+ * and constraints that could be checked later are checked at once.
  */
 #include "postgres.h"
 
@@ -31,6 +31,7 @@
 #include "utils/timeout.h"
 #include "utils/typcache.h"
 
+#include "clock.h"
 #include "delivery.h"
 #include "errors.h"
 #include "plan.h"
@@ -110,14 +111,18 @@ sf_error_text(const ErrorData *edata)
 	return buf.data;
 }
 
-/* constraints that the handler deferred are its own to fail on */
+/*
+ * As SET CONSTRAINTS ALL.  In a security-restricted operation nothing may be
+ * deferred, so a handler has all constraints checked at once.  What the caller
+ * had before is not to be found out; deferred lets him write an SOP.
+ */
 static void
-check_constraints_at_once(void)
+set_constraints(bool deferred)
 {
 	ConstraintsSetStmt *stmt = makeNode(ConstraintsSetStmt);
 
 	stmt->constraints = NIL;
-	stmt->deferred = false;
+	stmt->deferred = deferred;
 	AfterTriggerSetState(stmt);
 }
 
@@ -136,19 +141,23 @@ call_handler(SfAction *action, const SfRun *run, const SfNode *node, const SfTas
 	work = work_datum(run, node, task);
 	SetUserIdAndSecContext(action->owner, SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	check_constraints_at_once();
+	set_constraints(false);
 
 	timed_out = false;
 	if (handler_timeout == MAX_TIMEOUTS)
 		handler_timeout = RegisterTimeout(USER_TIMEOUT, handler_timed_out);
-	enable_timeout_after(handler_timeout, (int) Min(Max(action->timeout / 1000, 1), INT_MAX));
+	/* again and again: a handler may catch the cancel */
+	enable_timeout_every(handler_timeout, sf_clock_real() + action->timeout,
+						 (int) Min(Max(action->timeout / 1000, 1), INT_MAX));
 	InitFunctionCallInfoData(*fcinfo, handler, 1, InvalidOid, NULL, NULL);
 	fcinfo->args[0].value = work;
 	fcinfo->args[0].isnull = false;
 	value = FunctionCallInvoke(fcinfo);
 	disable_timeout(handler_timeout, false);
 	if (timed_out)
-		QueryCancelPending = false;
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("handler %s ran longer than its timeout", action->handler)));
 
 	if (fcinfo->isnull)
 		ereport(ERROR,
@@ -156,7 +165,9 @@ call_handler(SfAction *action, const SfRun *run, const SfNode *node, const SfTas
 				 errmsg("handler %s returned null", action->handler),
 				 errhint("Return a jsonb value, '{}' when there is nothing to say.")));
 	PopActiveSnapshot();
-	AtEOXact_GUC(true, nest);
+	set_constraints(true);
+	/* not as at a commit: what it set for the session is put back too */
+	AtEOXact_GUC(false, nest);
 	return value;
 }
 

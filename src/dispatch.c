@@ -234,6 +234,7 @@ carry_out_call(SfBatch *batch, SfItem *item)
 	usec = sf_clock_real() - begin;
 	if (ok)
 	{
+		sf_ledger_reread(batch->ledger);
 		task->error = NULL;
 		sf_ledger_outcome(batch->ledger, item->action, false);
 		sf_flow_done(batch->ledger, item->run, task, result, sf_clock_now());
@@ -275,6 +276,8 @@ set_aside(SfBatch *batch, SfItem *item)
 	if (item->action != NULL && item->action->held)
 	{
 		sf_ledger_hold(ledger, task, "action");
+		/* what waited for this one may go */
+		sf_ledger_touch(ledger, run);
 		return true;
 	}
 	if (run->offered || (run->version->nnodes > 1 && sf_ledger_in_flight(ledger, run->run_id)))

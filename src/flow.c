@@ -197,6 +197,14 @@ sf_flow_start(const char *sop_id, const SfEvent *event)
 	return run_id;
 }
 
+static bool
+is_written(int64 task_id)
+{
+	Datum		values[1] = {Int64GetDatum(task_id)};
+
+	return sf_plan_run(SF_PLAN_TASK_PARAMS, values, NULL, NULL, NULL) > 0;
+}
+
 /* the node of the task is complete: write what follows */
 static void
 advance(SfLedger *ledger, SfRun *run, const SfTask *task, TimestampTz completed_at)
@@ -211,6 +219,12 @@ advance(SfLedger *ledger, SfRun *run, const SfTask *task, TimestampTz completed_
 	{
 		/* a run of one node has no other task, held, offered or pending */
 		run->finished = version->nnodes == 1;
+		sf_ledger_touch(ledger, run);
+		return;
+	}
+	if (task->retried && version->nodes[task->node].go_on && is_written(sf_task_id(run->run_id, step)))
+	{
+		/* it was dead, the run went on without it, and it was redriven */
 		sf_ledger_touch(ledger, run);
 		return;
 	}

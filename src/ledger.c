@@ -33,6 +33,8 @@ typedef struct SfStreak
 	int32		action_id;		/* hash key, must be first */
 	const SfAction *action;
 	bool		succeeded;		/* at least once */
+	int			before;			/* failures before the first success */
+	int			longest;		/* most failures between two successes */
 	int			failures;		/* since the last success */
 } SfStreak;
 
@@ -51,7 +53,11 @@ struct SfLedger
 	List	   *touched;		/* of SfRun * */
 	HTAB	   *streaks;		/* of SfStreak */
 	int64		cancelled;
+	uint64		ends;			/* runs_ended, less what others ended since */
 };
+
+/* by this session; what a handler ended is told from what its caller did */
+static uint64 runs_ended = 0;
 
 static const char *const run_states[] = {
 	[SF_RUN_ACTIVE] = "active",
@@ -121,6 +127,7 @@ sf_ledger_open(void)
 	ledger->now = sf_clock_now();
 	sf_history_ensure(ledger->now);
 	ledger->snapshot = sf_snapshot_push();
+	ledger->ends = runs_ended;
 	return ledger;
 }
 
@@ -177,6 +184,25 @@ sf_ledger_look(SfLedger *ledger)
 						   sf_task_id(ledger->last_run + 1, 0) - 1);
 		ledger->unused[indexes[i]] = !sf_scan_any(scan);
 	}
+}
+
+void
+sf_ledger_reread(SfLedger *ledger)
+{
+	HASH_SEQ_STATUS seq;
+	SfRun	   *run;
+
+	if (ledger->ends == runs_ended)
+		return;
+	ledger->ends = runs_ended;
+	sf_ledger_renew(ledger);
+	hash_seq_init(&seq, ledger->runs);
+	while ((run = hash_seq_search(&seq)) != NULL)
+		if (!run->ended && !sf_scan_int8(sf_ledger_scan(ledger, SF_REL_RUN_PKEY), run->run_id))
+		{
+			run->state = SF_RUN_CANCELLED;
+			run->ended = true;
+		}
 }
 
 SfScan *
@@ -401,6 +427,7 @@ sf_task_read(TupleTableSlot *slot, SfTask *task)
 	task->shard = DatumGetInt16(values[TASK_SHARD]);
 	task->attempt = DatumGetInt16(values[TASK_ATTEMPT]);
 	task->error = slot->tts_isnull[TASK_ERROR] ? NULL : TextDatumGetCString(values[TASK_ERROR]);
+	task->retried = task->error != NULL;
 	task->tid = slot->tts_tid;
 }
 
@@ -417,6 +444,7 @@ sf_offer_read(TupleTableSlot *slot, SfOffer *offer)
 	task->shard = DatumGetInt16(values[OFFER_SHARD]);
 	task->attempt = DatumGetInt16(values[OFFER_ATTEMPT]);
 	task->error = slot->tts_isnull[OFFER_ERROR] ? NULL : TextDatumGetCString(values[OFFER_ERROR]);
+	task->retried = task->error != NULL;
 	task->tid = slot->tts_tid;
 	offer->lease_token = DatumGetInt64(values[OFFER_TOKEN]);
 	offer->lease_until = slot->tts_isnull[OFFER_UNTIL] ? 0 : DatumGetTimestampTz(values[OFFER_UNTIL]);
@@ -435,6 +463,7 @@ sf_dead_read(TupleTableSlot *slot, SfTask *task)
 	task->shard = DatumGetInt16(values[DEAD_SHARD]);
 	task->attempt = DatumGetInt16(values[DEAD_ATTEMPT]);
 	task->error = slot->tts_isnull[DEAD_ERROR] ? NULL : TextDatumGetCString(values[DEAD_ERROR]);
+	task->retried = task->error != NULL;
 	task->tid = slot->tts_tid;
 }
 
@@ -666,6 +695,8 @@ end_run(SfLedger *ledger, SfRun *run)
 	set_text(row, ENDED_REASON, run->reason);
 	sf_writer_add(writer, row);
 	run->ended = true;
+	runs_ended++;
+	ledger->ends++;
 	sf_stats_count(SF_COUNT_RUNS_ENDED, 1);
 }
 
@@ -767,12 +798,16 @@ sf_ledger_outcome(SfLedger *ledger, const SfAction *action, bool failed)
 	{
 		streak->action = action;
 		streak->succeeded = false;
-		streak->failures = 0;
+		streak->before = streak->longest = streak->failures = 0;
 	}
 	if (failed)
 		streak->failures++;
 	else
 	{
+		if (!streak->succeeded)
+			streak->before = streak->failures;
+		else
+			streak->longest = Max(streak->longest, streak->failures);
 		streak->succeeded = true;
 		streak->failures = 0;
 	}
@@ -817,6 +852,42 @@ compare_streaks(const ListCell *a, const ListCell *b)
 	return (x > y) - (x < y);
 }
 
+static void
+alert_failures(SfLedger *ledger, const SfAction *action, int failures)
+{
+	sf_ledger_alert(ledger, "failures", action->name, NULL, 0,
+					psprintf("action \"%s\" failed %d times in a row", action->name, failures));
+}
+
+static void
+add_failures(SfLedger *ledger, const SfAction *action, int failures)
+{
+	Datum		values[3];
+	char		nulls[3] = {' ', ' ', ' '};
+	int			result[2] = {0, 0};
+
+	values[0] = Int32GetDatum(action->action_id);
+	values[1] = Int32GetDatum(failures);
+	values[2] = Int32GetDatum(action->alert_after);
+	nulls[2] = action->alert_after > 0 ? ' ' : 'n';
+	sf_plan_run(SF_PLAN_FAILURE, values, nulls, read_failures, result);
+	if (result[1])
+		alert_failures(ledger, action, result[0]);
+}
+
+static void
+end_streak(SfLedger *ledger, const SfAction *action)
+{
+	SfScan	   *scan = sf_ledger_scan(ledger, SF_REL_ACTION_STATE_PKEY);
+	Datum		values[1] = {Int32GetDatum(action->action_id)};
+	ScanKeyData key;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT4EQ, values[0]);
+	sf_scan_start(scan, &key, 1);
+	if (sf_scan_next(scan))
+		sf_plan_run(SF_PLAN_SUCCESS, values, NULL, NULL, NULL);
+}
+
 /*
  * The rows of action_state are touched only when a streak of failures begins,
  * grows or ends, in the order of their key.
@@ -837,31 +908,22 @@ settle_streaks(SfLedger *ledger)
 	list_sort(streaks, compare_streaks);
 	foreach(lc, streaks)
 	{
-		Datum		values[3];
-		char		nulls[3] = {' ', ' ', ' '};
-		int			result[2] = {0, 0};
-		SfScan	   *scan = sf_ledger_scan(ledger, SF_REL_ACTION_STATE_PKEY);
-		ScanKeyData key;
+		int			alert_after;
 
 		streak = lfirst(lc);
-		values[0] = Int32GetDatum(streak->action_id);
-		if (streak->succeeded)
+		alert_after = streak->action->alert_after;
+		/* one that began in an earlier call may have come to its alert in this */
+		if (streak->before > 0 && alert_after > 0)
 		{
-			ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT4EQ, values[0]);
-			sf_scan_start(scan, &key, 1);
-			if (sf_scan_next(scan))
-				sf_plan_run(SF_PLAN_SUCCESS, values, NULL, NULL, NULL);
+			add_failures(ledger, streak->action, streak->before);
+			sf_ledger_renew(ledger);
 		}
-		if (streak->failures == 0)
-			continue;
-		values[1] = Int32GetDatum(streak->failures);
-		values[2] = Int32GetDatum(streak->action->alert_after);
-		nulls[2] = streak->action->alert_after > 0 ? ' ' : 'n';
-		sf_plan_run(SF_PLAN_FAILURE, values, nulls, read_failures, result);
-		if (result[1])
-			sf_ledger_alert(ledger, "failures", streak->action->name, NULL, 0,
-							psprintf("action \"%s\" failed %d times in a row",
-									 streak->action->name, result[0]));
+		if (streak->succeeded)
+			end_streak(ledger, streak->action);
+		if (alert_after > 0 && streak->longest >= alert_after)
+			alert_failures(ledger, streak->action, streak->longest);
+		if (streak->failures > 0)
+			add_failures(ledger, streak->action, streak->failures);
 	}
 }
 

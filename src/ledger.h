@@ -33,6 +33,7 @@ typedef struct SfTask
 	int16		shard;
 	int16		attempt;		/* attempts begun */
 	char	   *error;			/* of the last attempt, or NULL */
+	bool		retried;		/* read with an error: it failed before */
 	ItemPointerData tid;		/* where the row stands */
 } SfTask;
 
@@ -89,6 +90,12 @@ extern void sf_ledger_renew(SfLedger *ledger);
 
 /* the same, once all runs of the call are locked and before looking at their tasks */
 extern void sf_ledger_look(SfLedger *ledger);
+
+/*
+ * A handler ran: runs of ours that it ended, by cancel() or an event, are no
+ * longer active.
+ */
+extern void sf_ledger_reread(SfLedger *ledger);
 
 /* a scan or a writer of the ledger, opened on demand */
 extern SfScan *sf_ledger_scan(SfLedger *ledger, SfRel index);

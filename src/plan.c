@@ -180,7 +180,7 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 	},
 	[SF_PLAN_FAILURE] = {
 		"INSERT INTO sopflow.action_state AS s (action_id, failures, alerted)"
-		" VALUES ($1, $2, $2 >= $3)"
+		" VALUES ($1, $2, coalesce($2 >= $3, false))"
 		" ON CONFLICT (action_id) DO UPDATE SET failures = s.failures + excluded.failures,"
 		" alerted = s.alerted OR coalesce(s.failures + excluded.failures >= $3, false)"
 		" RETURNING failures, failures >= $3 AND failures - $2 < $3",
@@ -220,9 +220,13 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 	},
 	[SF_PLAN_REOFFER_ACTION] = {
 		"WITH d AS (DELETE FROM sopflow.offer o USING sopflow.action a"
-		" WHERE o.lease_token = 0 AND a.action_id = o.action_id AND a.action = $1 RETURNING o.*)"
-		" INSERT INTO sopflow.held (task_id, due_at, version_id, node, shard, attempt, error, held_by)"
-		" SELECT task_id, due_at, version_id, node, shard, attempt, error, 'action' FROM d",
+		" WHERE o.lease_token = 0 AND a.action_id = o.action_id AND a.action = $1 RETURNING o.*), t AS"
+		" (INSERT INTO sopflow.held (task_id, due_at, version_id, node, shard, attempt, error, held_by)"
+		" SELECT task_id, due_at, version_id, node, shard, attempt, error, 'action' FROM d RETURNING task_id), f AS"
+		" (DELETE FROM sopflow.held h USING t WHERE h.held_by = 'run'"
+		" AND h.task_id BETWEEN t.task_id >> 16 << 16 AND (t.task_id >> 16 << 16) + 65535 RETURNING h.*)"
+		" INSERT INTO sopflow.task (task_id, due_at, version_id, node, shard, attempt, error)"
+		" SELECT task_id, due_at, version_id, node, shard, attempt, error FROM f RETURNING due_at",
 		false, 1, {TEXTOID}
 	},
 	[SF_PLAN_DEAD_IDS] = {

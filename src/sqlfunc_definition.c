@@ -386,8 +386,8 @@ delete_children(Relation rel, HeapTuple row)
 }
 
 /*
- * AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW: tell all sessions, and let go
- * what is no longer held.
+ * AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW: tell all sessions, take back
+ * what is held from now on, and let go what is no longer held.
  */
 Datum
 sopflow_definition_after(PG_FUNCTION_ARGS)
@@ -414,14 +414,27 @@ sopflow_definition_after(PG_FUNCTION_ARGS)
 		demand_parent(rel, TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ? new : old);
 	if (!TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) || sf_ident_restoring())
 		return PointerGetDatum(NULL);
-	if (table_of(rel) == TABLE_ACTION &&
-		(bool_column(rel, old, "paused") || !bool_column(rel, old, "enabled")) &&
-		!bool_column(rel, new, "paused") && bool_column(rel, new, "enabled"))
-		sf_control_release_action(text_column(rel, new, "action"));
-	if (table_of(rel) == TABLE_SOP && !bool_column(rel, new, "paused") &&
-		(bool_column(rel, old, "paused") ||
-		 oid_column(rel, old, "owner") != oid_column(rel, new, "owner")))
-		sf_control_release_sop(text_column(rel, new, "sop_id"));
+	if (table_of(rel) == TABLE_ACTION)
+	{
+		bool		was_held = bool_column(rel, old, "paused") || !bool_column(rel, old, "enabled");
+		bool		is_held = bool_column(rel, new, "paused") || !bool_column(rel, new, "enabled");
+
+		if (was_held && !is_held)
+			sf_control_release_action(text_column(rel, new, "action"));
+		if (is_held && !was_held)
+			sf_control_hold_action(text_column(rel, new, "action"));
+	}
+	if (table_of(rel) == TABLE_SOP)
+	{
+		bool		was_held = bool_column(rel, old, "paused");
+		bool		is_held = bool_column(rel, new, "paused");
+
+		if (!is_held &&
+			(was_held || oid_column(rel, old, "owner") != oid_column(rel, new, "owner")))
+			sf_control_release_sop(text_column(rel, new, "sop_id"));
+		if (is_held && !was_held)
+			sf_control_hold_sop(text_column(rel, new, "sop_id"));
+	}
 	return PointerGetDatum(NULL);
 }
 
