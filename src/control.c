@@ -183,46 +183,65 @@ sf_control_redrive(const char *action, ArrayType *task_ids)
 
 /* --- pauses --- */
 
+/*
+ * Take what is offered and not leased back, or let what is held go, under the
+ * locks of the runs and in their order.
+ */
 static void
-note_due(HeapTuple tuple, TupleDesc desc, void *arg)
+move_tasks(SfPlan which, const char *name, const char *held_by)
 {
-	sf_shm_note_due(sf_row_int64(tuple, desc, 1, 0));
+	Datum		values[1] = {CStringGetTextDatum(name)};
+	SfIds		tasks = {0};
+	SfRun	  **runs;
+	SfLedger   *ledger;
+
+	sf_plan_run(which, values, NULL, collect_id, &tasks);
+	if (tasks.nids == 0)
+		return;
+	runs = MemoryContextAllocHuge(CurrentMemoryContext, tasks.nids * sizeof(SfRun *));
+	ledger = sf_ledger_open();
+	for (int i = 0; i < tasks.nids; i++)
+	{
+		bool		busy;
+
+		CHECK_FOR_INTERRUPTS();
+		runs[i] = sf_ledger_run(ledger, sf_task_run(tasks.ids[i]), true, &busy);
+	}
+	sf_ledger_renew(ledger);
+	for (int i = 0; i < tasks.nids; i++)
+	{
+		SfTask		task;
+		char	   *held;
+
+		if (runs[i] == NULL)
+			continue;
+		if (held_by != NULL)
+		{
+			if (take_waiting(ledger, SF_REL_OFFER_PKEY, SF_REL_OFFER, tasks.ids[i], &task, &held))
+				sf_ledger_hold(ledger, &task, held_by);
+		}
+		else if (take_waiting(ledger, SF_REL_HELD_PKEY, SF_REL_HELD, tasks.ids[i], &task, &held))
+			sf_ledger_pend(ledger, &task);
+	}
+	sf_ledger_close(ledger);
 }
 
 void
 sf_control_release_sop(const char *sop_id)
 {
-	Datum		values[1] = {CStringGetTextDatum(sop_id)};
-
-	sf_plan_run(SF_PLAN_RELEASE_SOP, values, NULL, note_due, NULL);
+	move_tasks(SF_PLAN_HELD_BY_SOP, sop_id, NULL);
 }
 
 void
 sf_control_release_action(const char *action)
 {
-	Datum		values[1] = {CStringGetTextDatum(action)};
-
-	sf_plan_run(SF_PLAN_RELEASE_ACTION, values, NULL, note_due, NULL);
+	move_tasks(SF_PLAN_HELD_BY_ACTION, action, NULL);
 }
 
-void
-sf_control_hold_sop(const char *sop_id)
-{
-	Datum		values[1] = {CStringGetTextDatum(sop_id)};
-
-	sf_plan_run(SF_PLAN_REOFFER_SOP, values, NULL, NULL, NULL);
-}
-
-void
-sf_control_hold_action(const char *action)
-{
-	Datum		values[1] = {CStringGetTextDatum(action)};
-
-	/* other tasks of these runs waited for the offers that are gone */
-	sf_plan_run(SF_PLAN_REOFFER_ACTION, values, NULL, note_due, NULL);
-}
-
-/* The definition triggers see to the tasks; see sqlfunc_definition.c. */
+/*
+ * The definition triggers release what is held when the row is no longer
+ * paused; see sqlfunc_definition.c.
+ */
 void
 sf_control_pause_sop(const char *sop_id, bool paused)
 {
@@ -232,6 +251,8 @@ sf_control_pause_sop(const char *sop_id, bool paused)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("SOP \"%s\" does not exist", sop_id)));
+	if (paused)
+		move_tasks(SF_PLAN_OFFERED_OF_SOP, sop_id, "sop");
 }
 
 void
@@ -243,4 +264,6 @@ sf_control_pause_action(const char *action, bool paused)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("action \"%s\" does not exist", action)));
+	if (paused)
+		move_tasks(SF_PLAN_OFFERED_OF_ACTION, action, "action");
 }

@@ -76,16 +76,20 @@ start_run(SfLedger *ledger, SfVersion *version, const SfEvent *event, bool *star
 	return run->run_id;
 }
 
-/* end the subject's active runs of these SOPs whose version says so */
-static int64
-exit_runs(SfLedger *ledger, const char *event, const char *subject_id, List *sop_ids)
+typedef struct SfRunIds
+{
+	int64	   *ids;
+	int			nids;
+	int			allocated;
+} SfRunIds;
+
+/* add the subject's active runs of these SOPs */
+static void
+find_runs(SfLedger *ledger, const char *subject_id, List *sop_ids, SfRunIds *runs)
 {
 	SfScan	   *scan = sf_ledger_scan(ledger, SF_REL_RUN_SUBJECT);
 	ScanKeyData key;
-	int64	   *run_ids = NULL;
-	int			nruns = 0;
 	ListCell   *lc;
-	int64		ended = 0;
 
 	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid,
 						   scan->index->rd_indcollation[0], F_TEXTEQ,
@@ -93,28 +97,67 @@ exit_runs(SfLedger *ledger, const char *event, const char *subject_id, List *sop
 	sf_scan_start(scan, &key, 1);
 	while (sf_scan_next(scan))
 	{
-		char	   *sop_id = TextDatumGetCString(scan->slot->tts_values[5]);
+		char	   *sop_id = sf_run_read_sop(scan->slot);
 
 		foreach(lc, sop_ids)
-			if (strcmp(lfirst(lc), sop_id) == 0)
+		{
+			if (strcmp(lfirst(lc), sop_id) != 0)
+				continue;
+			if (runs->nids == runs->allocated)
 			{
-				run_ids = run_ids == NULL ? palloc(sizeof(int64)) :
-					repalloc(run_ids, (nruns + 1) * sizeof(int64));
-				run_ids[nruns++] = DatumGetInt64(scan->slot->tts_values[0]);
+				runs->allocated = Max(64, runs->allocated * 2);
+				runs->ids = runs->ids == NULL ? palloc(runs->allocated * sizeof(int64)) :
+					repalloc(runs->ids, runs->allocated * sizeof(int64));
 			}
+			runs->ids[runs->nids++] = sf_run_read_id(scan->slot);
+			break;
+		}
 	}
-	if (nruns > 1)
-		qsort(run_ids, nruns, sizeof(int64), sf_compare_int64);
-	for (int i = 0; i < nruns; i++)
+}
+
+/*
+ * Lock all runs that the events may end, in the order of their ids, before any
+ * of them is touched in the order of the rows.
+ */
+static void
+lock_runs(SfLedger *ledger, const SfEvent *events, int nevents, List *sop_ids)
+{
+	SfRunIds	runs = {0};
+	bool		busy;
+
+	for (int i = 0; i < nevents; i++)
+		find_runs(ledger, events[i].subject_id, sop_ids, &runs);
+	if (runs.nids == 0)
+		return;
+	qsort(runs.ids, runs.nids, sizeof(int64), sf_compare_int64);
+	for (int i = 0; i < runs.nids; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		(void) sf_ledger_run(ledger, runs.ids[i], true, &busy);
+	}
+	sf_ledger_renew(ledger);
+}
+
+/* end the subject's active runs of these SOPs whose version says so */
+static int64
+exit_runs(SfLedger *ledger, const char *event, const char *subject_id, List *sop_ids)
+{
+	SfRunIds	runs = {0};
+	int64		ended = 0;
+
+	find_runs(ledger, subject_id, sop_ids, &runs);
+	if (runs.nids > 1)
+		qsort(runs.ids, runs.nids, sizeof(int64), sf_compare_int64);
+	for (int i = 0; i < runs.nids; i++)
 	{
 		bool		busy;
-		SfRun	   *run = sf_ledger_run(ledger, run_ids[i], true, &busy);
-		ListCell   *le;
+		SfRun	   *run = sf_ledger_run(ledger, runs.ids[i], true, &busy);
+		ListCell   *lc;
 
 		if (run == NULL)
 			continue;
-		foreach(le, run->version->exit_events)
-			if (strcmp(lfirst(le), event) == 0)
+		foreach(lc, run->version->exit_events)
+			if (strcmp(lfirst(lc), event) == 0)
 			{
 				sf_ledger_end(ledger, run, SF_RUN_EXITED, psprintf("event \"%s\"", event));
 				ended++;
@@ -129,7 +172,8 @@ sf_flow_events(const char *event, const SfEvent *events, int nevents)
 {
 	List	   *starts;
 	List	   *exits;
-	SfLedger   *ledger = NULL;
+	List	   *ending;			/* SOPs runs of which may end */
+	SfLedger   *ledger;
 	int64		count = 0;
 	ListCell   *lc;
 
@@ -139,11 +183,20 @@ sf_flow_events(const char *event, const SfEvent *events, int nevents)
 	sf_definition_event(event, &starts, &exits);
 	if (starts == NIL && exits == NIL)
 		return 0;
+	ending = list_copy(exits);
+	foreach(lc, starts)
+	{
+		SfSop	   *sop = lfirst(lc);
+
+		if (sf_definition_version(sop->version_id)->reentry == SF_REENTRY_RESTART)
+			ending = lappend(ending, sop->sop_id);
+	}
+	ledger = sf_ledger_open();
+	if (ending != NIL)
+		lock_runs(ledger, events, nevents, ending);
 	for (int i = 0; i < nevents; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (ledger == NULL)
-			ledger = sf_ledger_open();
 		if (exits != NIL)
 		{
 			int64		ended = exit_runs(ledger, event, events[i].subject_id, exits);
@@ -167,8 +220,7 @@ sf_flow_events(const char *event, const SfEvent *events, int nevents)
 		if (exits != NIL && starts != NIL)
 			sf_ledger_renew(ledger);	/* the next event may end what this one started */
 	}
-	if (ledger != NULL)
-		sf_ledger_close(ledger);
+	sf_ledger_close(ledger);
 	return count;
 }
 

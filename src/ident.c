@@ -18,6 +18,7 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -174,12 +175,15 @@ sf_ident_work_type(void)
 
 /*
  * pg_restore and pg_dump's scripts switch check_function_bodies off; nobody
- * else has reason to.
+ * else has reason to but the scripts of extensions.  Everybody may, though, and
+ * must not come round checks and intake that way: it counts for sessions that
+ * could change our tables anyway.
  */
 bool
 sf_ident_restoring(void)
 {
-	return sf_guc_restoring || !check_function_bodies;
+	return sf_guc_restoring || (!check_function_bodies && !creating_extension &&
+								has_privs_of_role(GetSessionUserId(), sf_ident_owner()));
 }
 
 bool

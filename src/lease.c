@@ -72,14 +72,17 @@ earliest(SfLane *lanes, int nlanes)
 	return best;
 }
 
-/* lease the head of the lane; false: it is not to be had now */
+/*
+ * Lease the head of the lane.  False: it is not to be had now, since somebody
+ * has its run (*busy), its SOP is paused, or another fetch was first.
+ */
 static bool
 lease_head(SfLedger *ledger, SfLane *lane, int64 token, TimestampTz until,
-		   Tuplestorestate *out, TupleDesc desc)
+		   Tuplestorestate *out, TupleDesc desc, bool *busy)
 {
 	SfWriter   *writer = sf_ledger_writer(ledger, SF_REL_OFFER);
 	SfTask	   *task = &lane->head.task;
-	SfRun	   *run = sf_ledger_peek(ledger, sf_task_run(task->task_id));
+	SfRun	   *run = sf_ledger_run(ledger, sf_task_run(task->task_id), false, busy);
 	SfSop	   *sop;
 	TupleTableSlot *row;
 	Datum		values[SF_WORK_COLUMNS];
@@ -93,16 +96,16 @@ lease_head(SfLedger *ledger, SfLane *lane, int64 token, TimestampTz until,
 	task->attempt++;
 	row = sf_writer_row(writer);
 	sf_offer_fill(row, task, token, until, lane->head.action_id);
-	if (sf_row_update(writer, &task->tid, row, sf_ledger_snapshot(ledger), false) != SF_LOCK_OK)
+	if (sf_row_update(writer, &task->tid, row, sf_ledger_snapshot(ledger)) != SF_LOCK_OK)
 		return false;
 	sf_work_fill(run, &run->version->nodes[task->node], task, token, until, values, nulls);
 	tuplestore_putvalues(out, desc, values, nulls);
 	return true;
 }
 
-void
+int
 sf_lease_fetch(const SfAction **actions, int nactions, int max_tasks, int64 lease,
-			   Tuplestorestate *out, TupleDesc desc)
+			   Tuplestorestate *out, TupleDesc desc, bool *passed_by)
 {
 	MemoryContext scratch;
 	MemoryContext old;
@@ -134,10 +137,11 @@ sf_lease_fetch(const SfAction **actions, int nactions, int max_tasks, int64 leas
 	while (fetched < max_tasks && (lane = earliest(lanes, nactions)) != NULL)
 	{
 		TimestampTz until = now + (lease >= 0 ? lease : lane->action->lease);
+		bool		busy;
 
 		if (token == 0)
 			token = nextval_internal(sf_ident_rel(SF_REL_LEASE_TOKEN_SEQ), false);
-		if (lease_head(ledger, lane, token, until, out, desc))
+		if (lease_head(ledger, lane, token, until, out, desc, &busy))
 		{
 			fetched++;
 			first_end = Min(first_end, until);
@@ -146,6 +150,7 @@ sf_lease_fetch(const SfAction **actions, int nactions, int max_tasks, int64 leas
 		}
 		else
 			lane->stuck = true;
+		*passed_by |= busy;
 		MemoryContextReset(scratch);
 		(void) lane_next(lane);
 	}
@@ -163,6 +168,7 @@ sf_lease_fetch(const SfAction **actions, int nactions, int max_tasks, int64 leas
 		sf_stats_count(SF_COUNT_LEASES, fetched);
 	}
 	sf_ledger_close(ledger);
+	return fetched;
 }
 
 /* find a leased task by its token; its run must be locked and the ledger renewed */
@@ -267,7 +273,7 @@ sf_lease_extend(int64 task_id, int64 lease_token, int64 lease)
 			demand_consumer(sf_action_numbered(offer.action_id), offer.action_id, role);
 			until = sf_ledger_now(ledger) + lease;
 			sf_offer_fill(row, &offer.task, lease_token, until, offer.action_id);
-			if (sf_row_update(writer, &offer.task.tid, row, sf_ledger_snapshot(ledger), true) != SF_LOCK_OK)
+			if (sf_row_update(writer, &offer.task.tid, row, sf_ledger_snapshot(ledger)) != SF_LOCK_OK)
 				until = 0;
 			else
 				sf_shm_note_expiry(until);

@@ -13,10 +13,11 @@
 /*
  * Lease up to max_tasks offered tasks of the actions, earliest due first, to
  * the current user; put a sopflow.work row for each into `out`.  lease < 0:
- * that of the action.
+ * that of the action.  Returns how many; sets *passed_by when it passed by
+ * tasks whose runs somebody has locked.
  */
-extern void sf_lease_fetch(const SfAction **actions, int nactions, int max_tasks, int64 lease,
-						   Tuplestorestate *out, TupleDesc desc);
+extern int	sf_lease_fetch(const SfAction **actions, int nactions, int max_tasks, int64 lease,
+						   Tuplestorestate *out, TupleDesc desc, bool *passed_by);
 
 /* one acknowledgement */
 typedef struct SfAck

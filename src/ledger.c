@@ -265,20 +265,16 @@ read_run(SfLedger *ledger, TupleTableSlot *slot, SfRun *run)
 	MemoryContextSwitchTo(old);
 }
 
-SfRun *
-sf_ledger_peek(SfLedger *ledger, int64 run_id)
+int64
+sf_run_read_id(TupleTableSlot *slot)
 {
-	SfRun	   *run = hash_search(ledger->runs, &run_id, HASH_FIND, NULL);
-	SfScan	   *scan;
+	return DatumGetInt64(slot->tts_values[RUN_ID]);
+}
 
-	if (run != NULL)
-		return run->ended ? NULL : run;
-	scan = sf_ledger_scan(ledger, SF_REL_RUN_PKEY);
-	if (!sf_scan_int8(scan, run_id))
-		return NULL;
-	run = MemoryContextAlloc(ledger->context, sizeof(SfRun));
-	read_run(ledger, scan->slot, run);
-	return run;
+char *
+sf_run_read_sop(TupleTableSlot *slot)
+{
+	return TextDatumGetCString(slot->tts_values[RUN_SOP]);
 }
 
 SfRun *

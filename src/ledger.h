@@ -4,9 +4,8 @@
  *
  * LOCK ORDER: runs by run_id, then everything else.  The row lock of a run
  * guards its tasks wherever they are: whoever deletes, moves or changes a task
- * of a run holds that lock, save that fetch() leases an offer and a pause takes
- * an offer back by that row alone.  So after the runs are locked and the
- * snapshot is renewed, what the ledger reads of them cannot change.
+ * of a run holds that lock.  So after the runs are locked and the snapshot is
+ * renewed, what the ledger reads of them cannot change.
  */
 #ifndef SF_LEDGER_H
 #define SF_LEDGER_H
@@ -107,11 +106,10 @@ extern SfWriter *sf_ledger_writer(SfLedger *ledger, SfRel rel);
  */
 extern SfRun *sf_ledger_run(SfLedger *ledger, int64 run_id, bool wait, bool *busy);
 
-/* read a run that need not be locked; NULL when it is not there */
-extern SfRun *sf_ledger_peek(SfLedger *ledger, int64 run_id);
-
 /* rows of the tables that share the shape of sopflow.task */
 extern void sf_task_read(TupleTableSlot *slot, SfTask *task);
+extern int64 sf_run_read_id(TupleTableSlot *slot);
+extern char *sf_run_read_sop(TupleTableSlot *slot);
 extern void sf_dead_read(TupleTableSlot *slot, SfTask *task);
 extern void sf_offer_read(TupleTableSlot *slot, SfOffer *offer);
 extern void sf_ledger_pend(SfLedger *ledger, const SfTask *task);

@@ -196,38 +196,25 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 		" AND ($3 IS NULL OR r.run_id = $3) ORDER BY r.run_id",
 		true, 3, {TEXTOID, TEXTOID, INT8OID}
 	},
-	[SF_PLAN_RELEASE_SOP] = {
-		"WITH d AS (DELETE FROM sopflow.held h USING sopflow.sop_version v"
-		" WHERE h.held_by = 'sop' AND v.version_id = h.version_id AND v.sop_id = $1 RETURNING h.*)"
-		" INSERT INTO sopflow.task (task_id, due_at, version_id, node, shard, attempt, error)"
-		" SELECT task_id, due_at, version_id, node, shard, attempt, error FROM d RETURNING due_at",
-		false, 1, {TEXTOID}
+	[SF_PLAN_HELD_BY_SOP] = {
+		"SELECT h.task_id FROM sopflow.held h JOIN sopflow.sop_version v USING (version_id)"
+		" WHERE h.held_by = 'sop' AND v.sop_id = $1 ORDER BY h.task_id",
+		true, 1, {TEXTOID}
 	},
-	[SF_PLAN_RELEASE_ACTION] = {
-		"WITH d AS (DELETE FROM sopflow.held h USING sopflow.sop_version v"
-		" WHERE h.held_by = 'action' AND v.version_id = h.version_id"
-		" AND v.definition->'nodes'->h.node->>'action' = $1 RETURNING h.*)"
-		" INSERT INTO sopflow.task (task_id, due_at, version_id, node, shard, attempt, error)"
-		" SELECT task_id, due_at, version_id, node, shard, attempt, error FROM d RETURNING due_at",
-		false, 1, {TEXTOID}
+	[SF_PLAN_HELD_BY_ACTION] = {
+		"SELECT h.task_id FROM sopflow.held h JOIN sopflow.sop_version v USING (version_id)"
+		" WHERE h.held_by = 'action' AND v.definition->'nodes'->h.node->>'action' = $1 ORDER BY h.task_id",
+		true, 1, {TEXTOID}
 	},
-	[SF_PLAN_REOFFER_SOP] = {
-		"WITH d AS (DELETE FROM sopflow.offer o USING sopflow.sop_version v"
-		" WHERE o.lease_token = 0 AND v.version_id = o.version_id AND v.sop_id = $1 RETURNING o.*)"
-		" INSERT INTO sopflow.held (task_id, due_at, version_id, node, shard, attempt, error, held_by)"
-		" SELECT task_id, due_at, version_id, node, shard, attempt, error, 'sop' FROM d",
-		false, 1, {TEXTOID}
+	[SF_PLAN_OFFERED_OF_SOP] = {
+		"SELECT o.task_id FROM sopflow.offer o JOIN sopflow.sop_version v USING (version_id)"
+		" WHERE o.lease_token = 0 AND v.sop_id = $1 ORDER BY o.task_id",
+		true, 1, {TEXTOID}
 	},
-	[SF_PLAN_REOFFER_ACTION] = {
-		"WITH d AS (DELETE FROM sopflow.offer o USING sopflow.action a"
-		" WHERE o.lease_token = 0 AND a.action_id = o.action_id AND a.action = $1 RETURNING o.*), t AS"
-		" (INSERT INTO sopflow.held (task_id, due_at, version_id, node, shard, attempt, error, held_by)"
-		" SELECT task_id, due_at, version_id, node, shard, attempt, error, 'action' FROM d RETURNING task_id), f AS"
-		" (DELETE FROM sopflow.held h USING t WHERE h.held_by = 'run'"
-		" AND h.task_id BETWEEN t.task_id >> 16 << 16 AND (t.task_id >> 16 << 16) + 65535 RETURNING h.*)"
-		" INSERT INTO sopflow.task (task_id, due_at, version_id, node, shard, attempt, error)"
-		" SELECT task_id, due_at, version_id, node, shard, attempt, error FROM f RETURNING due_at",
-		false, 1, {TEXTOID}
+	[SF_PLAN_OFFERED_OF_ACTION] = {
+		"SELECT o.task_id FROM sopflow.offer o JOIN sopflow.action a USING (action_id)"
+		" WHERE o.lease_token = 0 AND a.action = $1 ORDER BY o.task_id",
+		true, 1, {TEXTOID}
 	},
 	[SF_PLAN_DEAD_IDS] = {
 		"SELECT d.task_id FROM sopflow.dead d JOIN sopflow.sop_version v USING (version_id)"

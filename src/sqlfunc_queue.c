@@ -22,7 +22,9 @@
 #include "plan.h"
 #include "shm.h"
 
-#define MAX_FETCH	100000
+#define MAX_FETCH		100000
+#define BUSY_RETRIES	20
+#define BUSY_WAIT_US	1000
 
 PG_FUNCTION_INFO_V1(sopflow_fetch);
 PG_FUNCTION_INFO_V1(sopflow_ack);
@@ -140,7 +142,22 @@ sopflow_fetch(PG_FUNCTION_ARGS)
 		/* its commands may have brought invalidations */
 		actions = actions_of(PG_GETARG_ARRAYTYPE_P(0), &nactions);
 	}
-	sf_lease_fetch(actions, nactions, max_tasks, lease, rsinfo->setResult, rsinfo->setDesc);
+
+	/*
+	 * A run is locked for the moment that somebody works on it, and the
+	 * consumer that finds nothing for it would wait for the next doorbell: so
+	 * look again for a little while.
+	 */
+	for (int i = 0; i < BUSY_RETRIES; i++)
+	{
+		bool		passed_by = false;
+
+		if (sf_lease_fetch(actions, nactions, max_tasks, lease, rsinfo->setResult,
+						   rsinfo->setDesc, &passed_by) > 0 || !passed_by)
+			break;
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(BUSY_WAIT_US);
+	}
 	return (Datum) 0;
 }
 

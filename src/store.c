@@ -36,7 +36,6 @@ struct SfWriter
 	MemoryContext context;		/* this struct, the slots */
 	int			nslots;			/* slots made */
 	int			nrows;			/* slots filled */
-	TupleTableSlot *locked;		/* a row that is locked to be replaced */
 	TupleTableSlot *slots[WRITER_ROWS];
 };
 
@@ -128,8 +127,6 @@ sf_writer_close(SfWriter *writer)
 	sf_writer_flush(writer);
 	for (int i = 0; i < writer->nslots; i++)
 		ExecDropSingleTupleTableSlot(writer->slots[i]);
-	if (writer->locked != NULL)
-		ExecDropSingleTupleTableSlot(writer->locked);
 	if (writer->bulk != NULL)
 		FreeBulkInsertState(writer->bulk);
 	ExecCloseIndices(writer->info);
@@ -335,32 +332,13 @@ sf_row_delete(Relation rel, ItemPointer tid, Snapshot snapshot, bool wait)
  */
 SfLock
 sf_row_update(SfWriter *writer, ItemPointer tid, TupleTableSlot *row,
-			  Snapshot snapshot, bool wait)
+			  Snapshot snapshot)
 {
 	TM_FailureData failure;
 	LockTupleMode mode;
 	SfUpdateIndexes indexes;
 	SfLock		outcome;
 
-	if (!wait)
-	{
-		/* heap_update always waits, so lock the row first */
-		ItemPointerData locked = *tid;
-
-		if (writer->locked == NULL)
-		{
-			MemoryContext old = MemoryContextSwitchTo(writer->context);
-
-			writer->locked = table_slot_create(writer->rel, NULL);
-			MemoryContextSwitchTo(old);
-		}
-		outcome = lock_outcome(table_tuple_lock(writer->rel, &locked, snapshot, writer->locked,
-												GetCurrentCommandId(true), LockTupleNoKeyExclusive,
-												LockWaitSkip, 0, &failure));
-		ExecClearTuple(writer->locked);
-		if (outcome != SF_LOCK_OK)
-			return outcome;
-	}
 	ExecStoreVirtualTuple(row);
 	ExecMaterializeSlot(row);
 	row->tts_tableOid = RelationGetRelid(writer->rel);

@@ -104,9 +104,12 @@ extern SfLock sf_row_lock(SfScan *scan, Snapshot snapshot, bool wait);
 /* delete the row; GONE where somebody was first */
 extern SfLock sf_row_delete(Relation rel, ItemPointer tid, Snapshot snapshot, bool wait);
 
-/* replace the row by that of sf_writer_row(), which changes no indexed column */
+/*
+ * Replace the row by that of sf_writer_row(), which changes no indexed column.
+ * Waits for whoever has the row, so take a lock that keeps others off first.
+ */
 extern SfLock sf_row_update(SfWriter *writer, ItemPointer tid, TupleTableSlot *row,
-							Snapshot snapshot, bool wait);
+							Snapshot snapshot);
 
 /*
  * A snapshot that sees everything committed by now and all our own changes,
