@@ -218,7 +218,11 @@ move_tasks(SfPlan which, const char *name, const char *held_by)
 		if (held_by != NULL)
 		{
 			if (take_waiting(ledger, SF_REL_OFFER_PKEY, SF_REL_OFFER, tasks.ids[i], &task, &held))
+			{
 				sf_ledger_hold(ledger, &task, held_by);
+				/* others of the run may have waited for this one */
+				sf_ledger_touch(ledger, runs[i]);
+			}
 		}
 		else if (take_waiting(ledger, SF_REL_HELD_PKEY, SF_REL_HELD, tasks.ids[i], &task, &held))
 			sf_ledger_pend(ledger, &task);
@@ -238,10 +242,19 @@ sf_control_release_action(const char *action)
 	move_tasks(SF_PLAN_HELD_BY_ACTION, action, NULL);
 }
 
-/*
- * The definition triggers release what is held when the row is no longer
- * paused; see sqlfunc_definition.c.
- */
+void
+sf_control_hold_sop(const char *sop_id)
+{
+	move_tasks(SF_PLAN_OFFERED_OF_SOP, sop_id, "sop");
+}
+
+void
+sf_control_hold_action(const char *action)
+{
+	move_tasks(SF_PLAN_OFFERED_OF_ACTION, action, "action");
+}
+
+/* The definition triggers see to the tasks; see sqlfunc_definition.c. */
 void
 sf_control_pause_sop(const char *sop_id, bool paused)
 {
@@ -251,8 +264,6 @@ sf_control_pause_sop(const char *sop_id, bool paused)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("SOP \"%s\" does not exist", sop_id)));
-	if (paused)
-		move_tasks(SF_PLAN_OFFERED_OF_SOP, sop_id, "sop");
 }
 
 void
@@ -264,6 +275,4 @@ sf_control_pause_action(const char *action, bool paused)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("action \"%s\" does not exist", action)));
-	if (paused)
-		move_tasks(SF_PLAN_OFFERED_OF_ACTION, action, "action");
 }
