@@ -76,7 +76,7 @@ sf_clock_check(char **newval, void **extra, GucSource source)
 			return false;
 		}
 	}
-	parsed = malloc(sizeof(TimestampTz));
+	parsed = sf_guc_alloc(sizeof(TimestampTz));
 	if (parsed == NULL)
 		return false;
 	*parsed = value;

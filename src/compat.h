@@ -66,6 +66,14 @@
 	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz, &(DateTimeErrorExtra) {0})
 #endif
 
+/* 16 wants what a check hook leaves for its assign hook from guc_malloc */
+#if PG_VERSION_NUM < 160000
+#define sf_guc_alloc(size) malloc(size)
+#else
+#include "utils/guc.h"
+#define sf_guc_alloc(size) guc_malloc(LOG, size)
+#endif
+
 /* 16 made the last argument of table_tuple_update an enum */
 #if PG_VERSION_NUM < 160000
 typedef bool SfUpdateIndexes;
