@@ -27,7 +27,9 @@ $node->safe_psql('postgres', q{
 	COMMIT;
 	CREATE TABLE fetched (consumer int, task_id bigint, lease_token bigint, attempt int, due_at timestamptz,
 		lease_until timestamptz, at timestamptz DEFAULT clock_timestamp());
+	CREATE INDEX ON fetched (task_id);
 	CREATE TABLE acked (consumer int, task_id bigint);
+	CREATE INDEX ON acked (task_id);
 	CREATE FUNCTION fetch_some(consumer int) RETURNS TABLE (ids bigint[], tokens bigint[]) LANGUAGE sql AS $$
 		WITH w AS MATERIALIZED (SELECT * FROM sopflow.fetch('{CALL}', 50)),
 		l AS (INSERT INTO fetched SELECT consumer, task_id, lease_token, attempt, due_at, lease_until FROM w)
