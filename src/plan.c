@@ -307,7 +307,7 @@ static void
 leave(SfFrame *frame)
 {
 	SPI_finish();
-	AtEOXact_GUC(true, frame->nest);
+	AtEOXact_GUC(false, frame->nest);
 	SetUserIdAndSecContext(frame->saved.userid, frame->saved.sec_context);
 }
 

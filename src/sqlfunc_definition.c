@@ -598,6 +598,23 @@ open_watched(Oid relid)
 	return rel;
 }
 
+/* a partition has the trigger of a watched parent already */
+static void
+refuse_clone(Relation rel)
+{
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &rel->trigdesc->triggers[i];
+
+		if (trigger->tgisclone && strcmp(trigger->tgname, "sopflow_watch") == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("table \"%s\" is watched through its parent",
+							RelationGetRelationName(rel)),
+					 errhint("Watch the parent for this event too, with a condition if need be.")));
+	}
+}
+
 static void
 take_left(HeapTuple tuple, TupleDesc desc, void *arg)
 {
@@ -684,6 +701,7 @@ sopflow_watch(PG_FUNCTION_ARGS)
 				 errmsg("\"%s\" is not a value of on_error; it is fail or skip", on_error)));
 	relid = PG_GETARG_OID(0);
 	rel = open_watched(relid);
+	refuse_clone(rel);
 	context = name_array(PG_ARGISNULL(3) ? construct_empty_array(NAMEOID) : PG_GETARG_ARRAYTYPE_P(3), &ncontext);
 	tree = sf_watch_check(rel, NameStr(*PG_GETARG_NAME(2)), time_column, ncontext, context, condition);
 	texts = palloc(Max(ncontext, 1) * sizeof(Datum));

@@ -84,6 +84,23 @@ sf_watch_init(void)
 
 /* --- conditions --- */
 
+#define CONDITION_PREFIX	"SELECT "
+
+/* an error's cursor is in the condition, not in the statement that uses it */
+static void
+point_into_condition(void *arg)
+{
+	int			position = geterrposition();
+
+	if (position > (int) strlen(CONDITION_PREFIX))
+	{
+		errposition(0);
+		internalerrposition(position - strlen(CONDITION_PREFIX));
+		internalerrquery((const char *) arg);
+	}
+	errcontext("condition of a watch");
+}
+
 /*
  * Text to a boolean expression over the columns of the relation.  What a
  * condition may not contain is what a CHECK constraint may not: sub-queries,
@@ -95,12 +112,18 @@ parse_condition(Relation rel, Oid watched, const char *condition)
 {
 	ParseState *pstate = make_parsestate(NULL);
 	ParseNamespaceItem *item;
-	char	   *sql = psprintf("SELECT %s", condition);
-	List	   *raw = raw_parser(sql, RAW_PARSE_DEFAULT);
+	char	   *sql = psprintf(CONDITION_PREFIX "%s", condition);
+	ErrorContextCallback callback;
+	List	   *raw;
 	SelectStmt *select;
 	ResTarget  *target;
 	Node	   *expr;
 
+	callback.callback = point_into_condition;
+	callback.arg = (void *) condition;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	raw = raw_parser(sql, RAW_PARSE_DEFAULT);
 	select = list_length(raw) == 1 ? (SelectStmt *) linitial_node(RawStmt, raw)->stmt : NULL;
 	if (select == NULL || !IsA(select, SelectStmt) || list_length(select->targetList) != 1 ||
 		select->fromClause != NIL || select->whereClause != NULL || select->groupClause != NIL ||
@@ -129,6 +152,7 @@ parse_condition(Relation rel, Oid watched, const char *condition)
 				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 				 errmsg("condition must not use volatile functions: %s", condition)));
 	free_parsestate(pstate);
+	error_context_stack = callback.previous;
 	return expr;
 }
 
@@ -401,7 +425,8 @@ sf_watch_leave(SfWatchSet *set, SfWatchScope *scope)
 {
 	if (!set->restricted)
 		return;
-	AtEOXact_GUC(true, scope->nest);
+	/* also what the user's code has set */
+	AtEOXact_GUC(false, scope->nest);
 	sf_ident_leave(scope->saved);
 }
 

@@ -59,16 +59,27 @@ BEGIN
 		RETURN;
 	END IF;
 	-- a partition or child that is attached has a watched parent or is watched itself
-	FOR w IN SELECT d.relation, d.subject_key, d.time_column, d.context, d.attnums, d.condition,
-			d.condition_tree, d.event
+	FOR w IN
+		WITH RECURSIVE changed(relid, renamed) AS (
+			SELECT e.objid, e.objsubid > 0 FROM pg_event_trigger_ddl_commands() e
+				WHERE e.classid = 'pg_class'::regclass
+		), below(relid, renamed) AS (
+			-- columns are renamed in all that inherits them
+			SELECT c.relid, c.renamed FROM changed c
+			UNION SELECT i.inhrelid, b.renamed FROM pg_inherits i JOIN below b ON i.inhparent = b.relid
+		)
+		SELECT d.relation, d.subject_key, d.time_column, d.context, d.attnums, d.condition,
+			d.condition_tree, d.event,
+			EXISTS (SELECT FROM below b WHERE b.relid = d.relation AND b.renamed) AS renamed
 		FROM sopflow.watched d
 		WHERE EXISTS (SELECT FROM pg_class c WHERE c.oid = d.relation)
-			AND EXISTS (SELECT FROM pg_event_trigger_ddl_commands() e
-				WHERE e.classid = 'pg_class'::regclass AND (e.objid = d.relation
-					OR e.objid IN (SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = d.relation)
-					OR e.objid IN (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = d.relation)))
+			AND (d.relation IN (SELECT b.relid FROM below b)
+				OR d.relation IN (SELECT i.inhparent FROM pg_inherits i JOIN changed c ON i.inhrelid = c.relid)
+				-- a partition that was detached is not named by the command
+				OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = d.relation AND t.tgname = 'sopflow_watch'
+					AND (t.tgtype & 1) = 1 AND NOT sopflow.watch_needs_rows(d.relation)))
 	LOOP
-		IF w.attnums <> '{}' THEN
+		IF w.renamed AND w.attnums <> '{}' THEN
 			UPDATE sopflow.watched SET
 				subject_key = (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = w.relation AND a.attnum = w.attnums[1]),
 				time_column = (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = w.relation AND a.attnum = w.attnums[2]),
