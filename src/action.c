@@ -15,6 +15,7 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "common/int.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "parser/parse_func.h"
@@ -85,8 +86,13 @@ sf_action_changed(void)
 int64
 sf_interval_usec(const Interval *interval)
 {
-	return interval->time + interval->day * USECS_PER_DAY +
-		interval->month * (INT64CONST(30) * USECS_PER_DAY);
+	int64		days = interval->month * INT64CONST(30) + interval->day;
+	int64		usec;
+
+	if (pg_mul_s64_overflow(days, USECS_PER_DAY, &usec) ||
+		pg_add_s64_overflow(usec, interval->time, &usec))
+		return days > 0 ? PG_INT64_MAX : PG_INT64_MIN;
+	return usec;
 }
 
 static int64

@@ -66,7 +66,7 @@ extern char *sf_action_resolve(const char *name, Oid owner, const char *action);
 /* wait before attempt number `attempt` + 1: see decision in doc/reference.md */
 extern int64 sf_action_backoff(const SfAction *action, int attempt);
 
-/* an interval as microseconds, months of 30 days */
+/* an interval as microseconds, months of 30 days; the extreme where it does not fit */
 extern int64 sf_interval_usec(const Interval *interval);
 
 #endif							/* SF_ACTION_H */

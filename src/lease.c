@@ -231,6 +231,15 @@ settle_one(SfLedger *ledger, SfAck *ack, SfRun *run, Oid role)
 	sf_ledger_touch(ledger, run);
 }
 
+/* by task; of two for one task the caller's first comes first */
+static int
+compare_acks(const void *a, const void *b)
+{
+	int			result = sf_compare_int64(a, b);
+
+	return result != 0 ? result : ((const SfAck *) a)->number - ((const SfAck *) b)->number;
+}
+
 void
 sf_lease_settle(SfAck *acks, int nacks)
 {
@@ -240,7 +249,7 @@ sf_lease_settle(SfAck *acks, int nacks)
 	bool		busy;
 
 	/* all locks first, in the order of runs, then look: see ledger.h */
-	qsort(acks, nacks, sizeof(SfAck), sf_compare_int64);
+	qsort(acks, nacks, sizeof(SfAck), compare_acks);
 	for (int i = 0; i < nacks; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

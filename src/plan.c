@@ -223,9 +223,16 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 		true, 2, {TEXTOID, INT8ARRAYOID}
 	},
 	[SF_PLAN_RUN_REVIVE] = {
-		"WITH d AS (DELETE FROM sopflow.run_history h WHERE h.run_id = $1 RETURNING h.*)"
-		" INSERT INTO sopflow.run (run_id, event_at, started_at, slot, version_id, sop_id, subject_id, context)"
-		" SELECT run_id, event_at, started_at, run_id, version_id, sop_id, subject_id, context FROM d",
+		/* in the place of the one active run, unless another has it */
+		"WITH d AS (DELETE FROM sopflow.run_history h WHERE h.run_id = $1 RETURNING h.*), i AS"
+		" (INSERT INTO sopflow.run (run_id, event_at, started_at, slot, version_id, sop_id, subject_id, context)"
+		" SELECT run_id, event_at, started_at, 0, version_id, sop_id, subject_id, context FROM d"
+		" WHERE (SELECT v.definition->>'reentry' FROM sopflow.sop_version v WHERE v.version_id = d.version_id) <> 'allow'"
+		" ON CONFLICT (subject_id, sop_id, slot) DO NOTHING RETURNING 1), j AS"
+		" (INSERT INTO sopflow.run (run_id, event_at, started_at, slot, version_id, sop_id, subject_id, context)"
+		" SELECT run_id, event_at, started_at, run_id, version_id, sop_id, subject_id, context FROM d"
+		" WHERE NOT EXISTS (SELECT FROM i))"
+		" SELECT FROM d",
 		false, 1, {INT8OID}
 	},
 	[SF_PLAN_TASK_PARAMS] = {
