@@ -129,6 +129,17 @@ sf_history_partition(SfRel parent, TimestampTz at)
 	return OidIsValid(relid) ? relid : make_partition(parent, week);
 }
 
+/*
+ * Where nothing is defined yet nothing will be finished, and a dump that is to
+ * be restored here may bring the partitions with it: it holds the database from
+ * its first definition on.
+ */
+static bool
+in_use(void)
+{
+	return sf_plan_command("SELECT FROM sopflow.action LIMIT 1", NULL, NULL) > 0;
+}
+
 void
 sf_history_ensure(TimestampTz at)
 {
@@ -144,8 +155,11 @@ sf_history_ensure(TimestampTz at)
 	{
 		/* not remembered: this transaction may be rolled back */
 		PushActiveSnapshot(GetTransactionSnapshot());
-		(void) sf_history_partition(SF_REL_HISTORY, at);
-		(void) sf_history_partition(SF_REL_RUN_HISTORY, at);
+		if (in_use())
+		{
+			(void) sf_history_partition(SF_REL_HISTORY, at);
+			(void) sf_history_partition(SF_REL_RUN_HISTORY, at);
+		}
 		PopActiveSnapshot();
 	}
 }
@@ -176,20 +190,15 @@ drop_old(SfRel parent, TimestampTz horizon)
 		sf_plan_command(psprintf("DROP TABLE sopflow.%s", (char *) lfirst(lc)), NULL, NULL);
 }
 
-/*
- * Where nothing is defined yet nothing will be finished, and a dump that is to
- * be restored here may bring the partitions with it: it holds the database from
- * its first definition on.
- */
 void
 sf_history_maintain(TimestampTz now)
 {
 	static const SfRel parents[] = {SF_REL_HISTORY, SF_REL_RUN_HISTORY};
-	bool		in_use = sf_plan_command("SELECT FROM sopflow.action LIMIT 1", NULL, NULL) > 0;
+	bool		ahead = in_use();
 
 	for (int i = 0; i < lengthof(parents); i++)
 	{
-		if (in_use)
+		if (ahead)
 		{
 			(void) sf_history_partition(parents[i], now);
 			(void) sf_history_partition(parents[i], now + USECS_PER_WEEK);
