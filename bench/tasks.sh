@@ -126,7 +126,7 @@ consume_once() {
 	empty_storage
 	if [ "$from" = offered ]; then
 		q -c "INSERT INTO clients (name) SELECT 'a client' FROM generate_series(1, $clients)"
-		await 300 50 "SELECT count(*) = $n FROM sopflow.offer" >/dev/null
+		await 60 50 "SELECT count(*) = $clients FROM sopflow.offer" >/dev/null
 		tidy sopflow.run sopflow.task sopflow.offer
 		out=$(consumer --fetch "$fetch" --ack "$QUEUE_ACK" --count "$n" --listen bench "$@")
 	else

@@ -566,8 +566,14 @@ sf_dispatch_alerts(void)
 {
 	SfAlerts	alerts = {NULL};
 	Datum		values[2];
+	SfScan	   *scan = sf_scan_open(SF_REL_ALERT, SF_REL_ALERT_UNSENT, GetActiveSnapshot(), 0);
+	bool		unsent;
 
-	if (!sf_notify_has_room() || sf_plan_run(SF_PLAN_ALERTS_UNSENT, NULL, NULL, send_alert, &alerts) == 0)
+	/* there is none at the end of almost every pass */
+	sf_scan_start(scan, NULL, 0);
+	unsent = sf_scan_next(scan);
+	sf_scan_close(scan);
+	if (!unsent || !sf_notify_has_room() || sf_plan_run(SF_PLAN_ALERTS_UNSENT, NULL, NULL, send_alert, &alerts) == 0)
 		return;
 	values[0] = TimestampTzGetDatum(sf_clock_now());
 	values[1] = makeArrayResult(alerts.ids, CurrentMemoryContext);

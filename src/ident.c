@@ -54,6 +54,7 @@ static const char *const rel_names[SF_REL_COUNT] = {
 	[SF_REL_OFFER_FETCH] = "offer_fetch",
 	[SF_REL_DEAD_PKEY] = "dead_pkey",
 	[SF_REL_ACTION_STATE_PKEY] = "action_state_pkey",
+	[SF_REL_ALERT_UNSENT] = "alert_unsent",
 	[SF_REL_RUN_ID_SEQ] = "run_id_seq",
 	[SF_REL_LEASE_TOKEN_SEQ] = "lease_token_seq",
 };
@@ -212,17 +213,26 @@ sf_ident_held(void)
 bool
 sf_ident_lock(void)
 {
+	static Oid	extension = InvalidOid;	/* that of the last call */
 	LOCKTAG		tag;
-	Oid			extension = sf_ident_extension();
+	Oid			now;
 
-	if (!OidIsValid(extension))
-		return false;
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension, 0);
-	if (LockAcquire(&tag, AccessShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
-		return false;
-	/* it may have gone while we looked */
-	AcceptInvalidationMessages();
-	return sf_ident_extension() == extension;
+	for (;;)
+	{
+		if (!OidIsValid(extension))
+			extension = sf_ident_extension();
+		if (!OidIsValid(extension))
+			return false;
+		SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension, 0);
+		if (LockAcquire(&tag, AccessShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+			return false;
+		/* it may have gone before it was locked */
+		AcceptInvalidationMessages();
+		now = sf_ident_extension();
+		if (now == extension)
+			return true;
+		extension = now;
+	}
 }
 
 SfIdentity

@@ -52,7 +52,8 @@ CREATE TABLE sopflow.held (
 ) USING heap;
 
 -- Tasks offered to consumers (lease_token 0) or leased by one.  The lease
--- columns are in no index, so that a lease is a HOT update.
+-- columns are in no index, and a page has room for the leases of all its
+-- offers, so that a lease is a HOT update.
 CREATE TABLE sopflow.offer (
 	task_id			bigint NOT NULL,
 	due_at			timestamptz NOT NULL,
@@ -65,7 +66,7 @@ CREATE TABLE sopflow.offer (
 	attempt			smallint NOT NULL,
 	error			text,
 	CONSTRAINT offer_pkey PRIMARY KEY (task_id)
-) USING heap WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
+) USING heap WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
 CREATE UNIQUE INDEX offer_fetch ON sopflow.offer (action_id, due_at, task_id);
 
 -- Tasks that failed for good.
