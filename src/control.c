@@ -11,6 +11,7 @@
 
 #include "clock.h"
 #include "control.h"
+#include "hold.h"
 #include "ledger.h"
 #include "plan.h"
 #include "shm.h"
@@ -233,12 +234,14 @@ move_tasks(SfPlan which, const char *name, const char *held_by)
 void
 sf_control_release_sop(const char *sop_id)
 {
+	sf_hold_change(SF_REL_SOP, sop_id);
 	move_tasks(SF_PLAN_HELD_BY_SOP, sop_id, NULL);
 }
 
 void
 sf_control_release_action(const char *action)
 {
+	sf_hold_change(SF_REL_ACTION, action);
 	move_tasks(SF_PLAN_HELD_BY_ACTION, action, NULL);
 }
 

@@ -31,6 +31,7 @@
 #include "flow.h"
 #include "guc.h"
 #include "history.h"
+#include "hold.h"
 #include "marker.h"
 #include "notify.h"
 #include "plan.h"
@@ -64,6 +65,7 @@ typedef struct SfBatch
 	int			nitems;
 	SfItem	   *items;
 	bool		calls;			/* there is a task with a handler */
+	int			nheld;			/* tasks held and not among the items */
 	bool		notify_room;
 	MemoryContext context;		/* for what lasts as long as the batch */
 	HTAB	   *doorbells;
@@ -78,6 +80,41 @@ is_mine(const SfPass *pass, const SfTask *task)
 	return pass->nworkers <= 1 || task->shard % pass->nworkers == pass->worker;
 }
 
+static bool
+sop_is_held(const char *sop_id)
+{
+	SfSop	   *sop = sf_definition_sop(sop_id);
+
+	return sop == NULL || sop->paused ||
+		!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(sop->owner));
+}
+
+/*
+ * What holds the task, or NULL.  False: that is being changed now, pass the
+ * task by.
+ */
+static bool
+pause_of(SfItem *item, const char **held_by)
+{
+	*held_by = NULL;
+	if (sop_is_held(item->run->sop_id))
+	{
+		if (!sf_hold_begin(SF_REL_SOP, item->run->sop_id))
+			return false;
+		if (sop_is_held(item->run->sop_id))
+			*held_by = "sop";
+	}
+	if (*held_by == NULL && item->action != NULL && item->action->held)
+	{
+		if (!sf_hold_begin(SF_REL_ACTION, item->action->name))
+			return false;
+		item->action = sf_action_named(item->node->action);
+		if (item->action != NULL && item->action->held)
+			*held_by = "action";
+	}
+	return true;
+}
+
 /*
  * Take the row that the scan stands on.  False: somebody has it, pass it by.
  */
@@ -85,6 +122,7 @@ static bool
 take(SfBatch *batch, TupleTableSlot *slot)
 {
 	SfItem	   *item = &batch->items[batch->nitems];
+	const char *held_by;
 	bool		busy;
 
 	sf_task_read(slot, &item->task);
@@ -95,6 +133,7 @@ take(SfBatch *batch, TupleTableSlot *slot)
 		return false;
 	item->node = NULL;
 	item->action = NULL;
+	held_by = NULL;
 	if (item->run != NULL)
 	{
 		item->node = &item->run->version->nodes[item->task.node];
@@ -106,6 +145,8 @@ take(SfBatch *batch, TupleTableSlot *slot)
 		if (item->action != NULL && item->action->delivery != SF_DELIVERY_CALL &&
 			!batch->notify_room)
 			return false;
+		if (!pause_of(item, &held_by))
+			return false;
 	}
 	switch (sf_ledger_remove(batch->ledger, SF_REL_TASK, &item->task.tid, false))
 	{
@@ -115,6 +156,14 @@ take(SfBatch *batch, TupleTableSlot *slot)
 			return false;
 		case SF_LOCK_GONE:
 			return true;		/* cancelled or moved since our snapshot */
+	}
+	if (held_by != NULL)
+	{
+		sf_ledger_hold(batch->ledger, &item->task, held_by);
+		/* what waited for this one may go */
+		sf_ledger_touch(batch->ledger, item->run);
+		batch->nheld++;
+		return true;
 	}
 	if (item->action != NULL && item->action->delivery == SF_DELIVERY_CALL)
 		batch->calls = true;
@@ -149,7 +198,7 @@ take_due(SfBatch *batch)
 			pass->next_due = task.due_at;
 			return;
 		}
-		if (batch->nitems == pass->max_tasks || (pass->offers_only && ++examined > 10 * pass->max_tasks))
+		if (batch->nitems + batch->nheld == pass->max_tasks || (pass->offers_only && ++examined > 10 * pass->max_tasks))
 		{
 			pass->more = true;
 			return;
@@ -174,7 +223,7 @@ take_patrol(SfBatch *batch)
 	bool		visible;
 
 	sf_scan_from(scan, 0, pass->patrol, true);
-	for (int i = 0; i < PATROL_ENTRIES && batch->nitems < pass->max_tasks; i++)
+	for (int i = 0; i < PATROL_ENTRIES && batch->nitems + batch->nheld < pass->max_tasks; i++)
 	{
 		if (!sf_scan_next_entry(scan, &at, &visible) || at.due > batch->now ||
 			at.due > pass->from.due ||
@@ -266,20 +315,6 @@ set_aside(SfBatch *batch, SfItem *item)
 		sf_ledger_record(ledger, task, 'c', NULL);
 		return true;
 	}
-	sop = sf_definition_sop(run->sop_id);
-	if (sop == NULL || sop->paused ||
-		!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(sop->owner)))
-	{
-		sf_ledger_hold(ledger, task, "sop");
-		return true;
-	}
-	if (item->action != NULL && item->action->held)
-	{
-		sf_ledger_hold(ledger, task, "action");
-		/* what waited for this one may go */
-		sf_ledger_touch(ledger, run);
-		return true;
-	}
 	if (run->offered || (run->version->nnodes > 1 && sf_ledger_in_flight(ledger, run->run_id)))
 	{
 		sf_ledger_hold(ledger, task, "run");
@@ -291,7 +326,8 @@ set_aside(SfBatch *batch, SfItem *item)
 		sf_flow_skip(ledger, run, task);
 		return true;
 	}
-	if (OidIsValid(sop->subject_relation) && !sf_delivery_subject_exists(sop, run, &error))
+	sop = sf_definition_sop(run->sop_id);
+	if (sop != NULL && OidIsValid(sop->subject_relation) && !sf_delivery_subject_exists(sop, run, &error))
 	{
 		if (error != NULL)
 		{
@@ -395,6 +431,9 @@ carry_out_all(SfBatch *batch)
 	sf_ledger_look(batch->ledger);
 	if (batch->calls)
 	{
+		/* a handler may end a pause and must see what this batch held */
+		if (batch->nheld > 0)
+			sf_ledger_renew(batch->ledger);
 		read_marker(batch);
 		if (!batch->pass->careful)
 			sf_marker_set(batch->marker, SF_MARKER_BATCH, true);
@@ -449,7 +488,7 @@ sf_dispatch_pass(SfPass *pass)
 	take_due(&batch);
 	if (pass->patrolling)
 		take_patrol(&batch);
-	pass->done = batch.nitems;
+	pass->done = batch.nitems + batch.nheld;
 	if (batch.nitems > 0)
 		carry_out_all(&batch);
 	ring_doorbells(&batch);
