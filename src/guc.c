@@ -10,6 +10,7 @@
 
 #include "miscadmin.h"
 #include "utils/guc.h"
+#include "utils/varlena.h"
 
 #include "clock.h"
 #include "guc.h"
@@ -22,6 +23,20 @@ int			sf_guc_max_databases = SF_DEFAULT_MAX_DATABASES;
 int			sf_guc_reconcile_interval = SF_DEFAULT_RECONCILE_S;
 bool		sf_guc_restoring = false;
 int			sf_guc_workers = SF_DEFAULT_WORKERS;
+
+static bool
+check_databases(char **newval, void **extra, GucSource source)
+{
+	char	   *list = pstrdup(*newval);
+	List	   *names = NIL;
+	bool		valid = SplitIdentifierString(list, ',', &names);
+
+	if (!valid)
+		GUC_check_errdetail("List syntax is invalid.");
+	list_free(names);
+	pfree(list);
+	return valid;
+}
 
 void
 sf_guc_init(void)
@@ -46,7 +61,8 @@ sf_guc_init(void)
 							   "A list separated by commas; * for all, empty for none.",
 							   &sf_guc_databases,
 							   "*",
-							   PGC_SIGHUP, 0, NULL, NULL, NULL);
+							   PGC_SIGHUP, GUC_LIST_INPUT,
+							   check_databases, NULL, NULL);
 
 	DefineCustomIntVariable("sopflow.history_retention",
 							"How long finished tasks and ended runs are kept.",
