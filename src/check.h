@@ -27,7 +27,7 @@ extern void sf_check_pending(void);
 /* check one SOP if it was changed and is not checked */
 extern void sf_check_one(const char *sop_id);
 
-/* everything wrong with the SOP: a list of SfFault, and its owner; an error if there is none such */
+/* everything wrong with the SOP, of SfFault, and its owner; an error if there is none such */
 extern List *sf_check_faults(const char *sop_id, Oid *owner);
 
 #endif							/* SF_CHECK_H */

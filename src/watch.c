@@ -208,7 +208,9 @@ sf_watch_check(Relation rel, const char *key, const char *time_column,
 		check_time_column(rel, column_number(rel, time_column, "time column"));
 	for (int i = 0; i < ncontext; i++)
 		(void) column_number(rel, context[i], "context");
-	return condition == NULL ? NULL : nodeToString(parse_condition(rel, RelationGetRelid(rel), condition));
+	if (condition == NULL)
+		return NULL;
+	return nodeToString(parse_condition(rel, RelationGetRelid(rel), condition));
 }
 
 bool
@@ -445,7 +447,8 @@ condition_holds(SfWatchSet *set, SfWatch *watch, TupleTableSlot *row)
 		if (watch->expression != NULL)
 			FreeCachedExpression(watch->expression);
 		watch->expression = NULL;
-		watch->expression = GetCachedExpression(parse_condition(rel, set->watched, watch->condition));
+		watch->expression = GetCachedExpression(parse_condition(rel, set->watched,
+																watch->condition));
 		table_close(rel, NoLock);
 		old = MemoryContextSwitchTo(set->context);
 		watch->state = ExecInitExpr((Expr *) watch->expression->expr, NULL);
