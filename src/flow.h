@@ -7,16 +7,9 @@
 
 #include "postgres.h"
 
+#include "event.h"
 #include "ledger.h"
 #include "stats.h"
-
-/* one event of a statement */
-typedef struct SfEvent
-{
-	const char *subject_id;
-	TimestampTz occurred_at;
-	Jsonb	   *context;		/* NULL: {} */
-} SfEvent;
 
 /*
  * Take in events of one name, in their order; each ends runs, then starts

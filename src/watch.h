@@ -14,7 +14,8 @@
 #include "utils/reltrigger.h"
 #include "utils/relcache.h"
 
-#include "flow.h"
+#include "event.h"
+#include "ident.h"
 
 /* one watch of a relation, resolved against its columns */
 typedef struct SfWatch
