@@ -94,7 +94,10 @@ fetch(void)
 	return bench_check(conn, PQexecPrepared(conn, "fetch", 0, NULL, NULL, NULL, 0));
 }
 
-/* acknowledge; where pipelined, fetch the next batch in the same round trip */
+/*
+ * Acknowledge; where pipelined, fetch the next batch in the same round trip,
+ * and, since nothing separates the two, in the same transaction.
+ */
 static PGresult *
 ack(const char *const *values)
 {
@@ -102,15 +105,22 @@ ack(const char *const *values)
 	{
 		if (commit)
 			send_plain("COMMIT");
-		else
-			send_prepared("ack", 2, values);
+		else if (!PQsendQueryPrepared(conn, "ack", 2, values, NULL, NULL, 0))
+			bench_die("send", conn);
 		if (commit)
 			send_plain("BEGIN");
 		send_prepared("fetch", 0, NULL);
 		round_trips++;
-		PQclear(pipelined());
 		if (commit)
+		{
 			PQclear(pipelined());
+			PQclear(pipelined());
+		}
+		else
+		{
+			PQclear(bench_check(conn, PQgetResult(conn)));
+			PQclear(PQgetResult(conn));
+		}
 		return pipelined();
 	}
 	round_trips++;

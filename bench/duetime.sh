@@ -12,6 +12,7 @@ for future in $(tr , '\n' <<<"$FUTURE" | sort -n); do
 	future_db "$future"
 	A=() B=() C=() D=() E=()
 	for ((i = 1; i <= ROUNDS; i++)); do
+		q -c 'TRUNCATE clients'
 		out=$(latency --due "$SPAN" --count $N --send "$F1_SEND" --poll 10 --fetch "$F1_CLAIM" --ack "$F1_ACK")
 		A+=("$(field error_p50 <<<"$out")") B+=("$(field error_p99 <<<"$out")")
 		out=$(latency --due "$SPAN" --count $N --send "$SEND" --listen bench)

@@ -28,7 +28,6 @@ variant() {
 }
 variant "batch 1000, 4 nodes" 1000 4
 variant "batch 1000, 1 node" 1000 1
-variant "batch 100, 4 nodes" 100 4
 variant "batch 100, 1 node" 100 1
-variant "batch 1000, 4 nodes, pipelined" 1000 4 --pipeline
-variant "batch 100, 4 nodes, pipelined" 100 4 --pipeline
+variant "batch 1000, 1 node, pipelined" 1000 1 --pipeline
+variant "batch 100, 1 node, pipelined" 100 1 --pipeline
