@@ -36,6 +36,7 @@ SELECT count(*) FROM sopflow.run WHERE sop_id LIKE 'wb%';
 -- quicker than cancel(), and no history for later tests to read
 DELETE FROM sopflow.task t USING sopflow.sop_version v WHERE v.version_id = t.version_id AND v.sop_id LIKE 'wb%';
 DELETE FROM sopflow.run WHERE sop_id LIKE 'wb%';
+VACUUM sopflow.run, sopflow.task;
 DELETE FROM sopflow.sop WHERE sop_id LIKE 'wb%';
 SET client_min_messages = error;
 DROP TABLE wb_clients;

@@ -9,7 +9,7 @@ INSERT INTO sopflow.sop (sop_id, trigger_event) VALUES ('we', 'WE');
 INSERT INTO sopflow.sop_node (sop_id, node_id, delay) VALUES ('we', 'n1', '1h'), ('we', 'n2', '2h');
 COMMIT;
 CREATE TABLE we_clients (id text, n int, at timestamptz);
-CREATE VIEW we_subjects AS SELECT string_agg(r.subject_id || ':' || (SELECT count(*) FROM sopflow.task t WHERE t.task_id >> 16 = r.run_id), ', ' ORDER BY r.run_id)
+CREATE VIEW we_subjects AS SELECT string_agg(r.subject_id || ':' || (SELECT count(*) FROM sopflow.task t WHERE t.task_id BETWEEN r.run_id << 16 AND (r.run_id << 16) + 65535), ', ' ORDER BY r.run_id)
 	FROM sopflow.runs r WHERE r.sop_id = 'we' AND r.state = 'active';
 SELECT sopflow.watch('we_clients', 'WE', 'id', condition => '10 / n > 0', time_column => 'at');
 INSERT INTO we_clients VALUES ('a', 1), ('b', 0), ('c', 1);
