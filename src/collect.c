@@ -9,6 +9,9 @@
  * inside the statement.  Where there is no bracket (the module was loaded by
  * this very statement, or the rows come by logical replication) each row is
  * written by itself.
+ *
+ * An UPDATE that moves a row to another partition fires the INSERT triggers
+ * there, and only the bracket tells that it was no INSERT.
  */
 #include "postgres.h"
 
@@ -38,6 +41,7 @@ typedef struct SfBracket
 	MemoryContext context;		/* NULL: nothing is kept */
 	List	   *collections;	/* of SfCollection * */
 	int			nkept;
+	bool		only_updates;	/* whatever is inserted was moved there */
 } SfBracket;
 
 static SfBracket *innermost = NULL;
@@ -78,6 +82,8 @@ finish(QueryDesc *queryDesc)
 	SfBracket	bracket;
 
 	open_bracket(&bracket);
+	bracket.only_updates = queryDesc->operation == CMD_UPDATE &&
+		!queryDesc->plannedstmt->hasModifyingCTE;
 	PG_TRY();
 	{
 		if (prev_ExecutorFinish)
@@ -138,6 +144,12 @@ sf_collect_init(void)
 	ExecutorFinish_hook = finish;
 	prev_ProcessUtility = ProcessUtility_hook;
 	ProcessUtility_hook = utility;
+}
+
+bool
+sf_collect_moved(void)
+{
+	return innermost != NULL && innermost->only_updates;
 }
 
 bool

@@ -11,6 +11,9 @@
 
 extern void sf_collect_init(void);
 
+/* whether the row that an INSERT trigger is fired for was moved by an UPDATE */
+extern bool sf_collect_moved(void);
+
 /*
  * Keep an event of the statement that is ending.  False: there is no such
  * statement that we know of, and the caller must write the event itself.  The

@@ -633,7 +633,8 @@ place_trigger(Oid relid)
 	bool		watched = sf_plan_run(SF_PLAN_WATCH_LEFT, values, NULL, take_left, &on_replica) > 0;
 	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
 												  get_rel_name(relid));
-	bool		by_row = sf_watch_needs_rows(relid);
+	/* the apply worker of a subscription fires row triggers only */
+	bool		by_row = on_replica || sf_watch_needs_rows(relid);
 
 	if (OidIsValid(get_trigger_oid(relid, "sopflow_watch", true)))
 		sf_plan_command(psprintf("DROP TRIGGER sopflow_watch ON %s", name), NULL, NULL);
@@ -756,7 +757,11 @@ sopflow_watch_condition(PG_FUNCTION_ARGS)
 Datum
 sopflow_watch_needs_rows(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(sf_watch_needs_rows(PG_GETARG_OID(0)));
+	Datum		values[1] = {PG_GETARG_DATUM(0)};
+	bool		on_replica = false;
+
+	sf_plan_run(SF_PLAN_WATCH_LEFT, values, NULL, take_left, &on_replica);
+	PG_RETURN_BOOL(on_replica || sf_watch_needs_rows(PG_GETARG_OID(0)));
 }
 
 /* for the DDL event trigger: a table became a partition, parent or child, or none */

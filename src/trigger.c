@@ -150,6 +150,8 @@ take_one(SfIntake *intake, TupleTableSlot *row)
 {
 	MemoryContext kept;
 
+	if (sf_collect_moved())
+		return;
 	if (intake->watch->skip_errors)
 	{
 		take_row_or_skip(intake, row);
