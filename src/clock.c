@@ -42,35 +42,67 @@ sf_clock_is_set(void)
 	return fixed != DT_NOBEGIN;
 }
 
-/*
- * Parse the setting.  A value from the configuration file is read before the
- * time zone database can be relied upon, so everything that timestamptz_in
- * looks up must work outside a transaction: it does, save for the words now,
- * today and the like, which are refused.
- */
-bool
-sf_clock_check(char **newval, void **extra, GucSource source)
+/* now, today and the like: a setting must mean the same whenever it is read */
+static bool
+is_relative(char **field, const int *ftype, int nf)
 {
-	TimestampTz *parsed;
+	for (int i = 0; i < nf; i++)
+	{
+		int			val;
+
+		if (ftype[i] == DTK_STRING && DecodeSpecial(i, field[i], &val) == RESERV &&
+			(val == DTK_NOW || val == DTK_YESTERDAY || val == DTK_TODAY || val == DTK_TOMORROW))
+			return true;
+	}
+	return false;
+}
+
+static bool
+parse_timestamp(const char *text, TimestampTz *value)
+{
 	fsec_t		fsec;
 	struct pg_tm tt;
 	int			tz;
 	int			dtype;
 	int			nf;
-	int			error;
 	char	   *field[MAXDATEFIELDS];
 	int			ftype[MAXDATEFIELDS];
 	char		workbuf[MAXDATELEN + MAXDATEFIELDS];
+
+	return ParseDateTime(text, workbuf, sizeof(workbuf), field, ftype, MAXDATEFIELDS, &nf) == 0 &&
+		!is_relative(field, ftype, nf) &&
+		sf_decode_datetime(field, ftype, nf, &dtype, &tt, &fsec, &tz) == 0 &&
+		dtype == DTK_DATE &&
+		tm2timestamp(&tt, fsec, &tz, value) == 0;
+}
+
+/*
+ * Parse the setting.  A value from the configuration file is read outside a
+ * transaction, by the postmaster too, for which an error is fatal: before
+ * PostgreSQL 16 an unknown time zone raises one, hence the PG_TRY.
+ */
+bool
+sf_clock_check(char **newval, void **extra, GucSource source)
+{
+	MemoryContext context = CurrentMemoryContext;
+	TimestampTz *parsed;
 	TimestampTz value = DT_NOBEGIN;
+	volatile bool valid = true;
 
 	if (**newval != '\0')
 	{
-		error = ParseDateTime(*newval, workbuf, sizeof(workbuf),
-							  field, ftype, MAXDATEFIELDS, &nf);
-		if (error == 0)
-			error = sf_decode_datetime(field, ftype, nf, &dtype, &tt, &fsec, &tz);
-		if (error != 0 || dtype != DTK_DATE ||
-			tm2timestamp(&tt, fsec, &tz, &value) != 0)
+		PG_TRY();
+		{
+			valid = parse_timestamp(*newval, &value);
+		}
+		PG_CATCH();
+		{
+			MemoryContextSwitchTo(context);
+			FlushErrorState();
+			valid = false;
+		}
+		PG_END_TRY();
+		if (!valid)
 		{
 			GUC_check_errdetail("\"%s\" is not a timestamp with time zone.", *newval);
 			return false;

@@ -71,13 +71,14 @@ sf_guc_init(void)
 							SF_DEFAULT_RETENTION_MIN, SF_MIN_RETENTION_MIN, SF_MAX_RETENTION_MIN,
 							PGC_SIGHUP, GUC_UNIT_MIN, NULL, NULL, NULL);
 
-	if (process_shared_preload_libraries_in_progress)
-		DefineCustomIntVariable("sopflow.max_databases",
-								"Databases of the server that can have a worker.",
-								NULL,
-								&sf_guc_max_databases,
-								SF_DEFAULT_MAX_DATABASES, SF_MIN_DATABASES, SF_MAX_MAX_DATABASES,
-								PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	/* without preload it means nothing, but may stay in postgresql.conf */
+	DefineCustomIntVariable("sopflow.max_databases",
+							"Databases of the server that can have a worker.",
+							NULL,
+							&sf_guc_max_databases,
+							SF_DEFAULT_MAX_DATABASES, SF_MIN_DATABASES, SF_MAX_MAX_DATABASES,
+							process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP,
+							0, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("sopflow.reconcile_interval",
 							"How often the worker looks for tasks that no commit announced.",
