@@ -421,12 +421,35 @@ read_marker(SfBatch *batch)
 	}
 }
 
+/*
+ * Handlers have taken their time: leave the rest of the batch for the next
+ * pass, as it was.
+ */
+static void
+give_back(SfBatch *batch, int first)
+{
+	SfPass	   *pass = batch->pass;
+
+	for (int i = first; i < batch->nitems; i++)
+	{
+		SfItem	   *item = &batch->items[i];
+
+		if (item->run == NULL)
+			carry_out(batch, item);
+		else
+			sf_ledger_pend(batch->ledger, &item->task);
+	}
+	pass->done -= batch->nitems - first;
+	pass->more = true;
+}
+
 static void
 carry_out_all(SfBatch *batch)
 {
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "sopflow task",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(scratch);
+	TimestampTz begin = sf_clock_real();
 
 	sf_ledger_look(batch->ledger);
 	if (batch->calls)
@@ -441,6 +464,12 @@ carry_out_all(SfBatch *batch)
 	for (int i = 0; i < batch->nitems; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (batch->calls && i > 0 && batch->pass->max_usec > 0 &&
+			sf_clock_real() - begin >= batch->pass->max_usec)
+		{
+			give_back(batch, i);
+			break;
+		}
 		carry_out(batch, &batch->items[i]);
 		MemoryContextReset(scratch);
 	}

@@ -19,6 +19,7 @@ typedef struct SfPass
 	int			worker;			/* this worker's number */
 	int			nworkers;		/* shards where shard % nworkers == worker */
 	int			max_tasks;		/* tasks in this transaction */
+	int64		max_usec;		/* calls no handler after this time; 0: no limit */
 	SfPosition	from;			/* nothing pending lies before this */
 	SfPosition	patrol;			/* where a reconcile scan goes on; see below */
 	bool		patrolling;		/* whether one is under way */
@@ -26,7 +27,7 @@ typedef struct SfPass
 								 * the crash marker */
 	/* out; to be believed only after the transaction has committed */
 	int64		done;			/* tasks taken up */
-	bool		more;			/* stopped at max_tasks, more may be due */
+	bool		more;			/* stopped at a limit, more may be due */
 	bool		skipped;		/* passed by a row that somebody has locked */
 	SfPosition	reached;		/* the next pass may start here */
 	TimestampTz next_due;		/* due time of the next task of these shards */

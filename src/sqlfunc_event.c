@@ -260,6 +260,7 @@ run_due(int64 max_tasks, int64 max_usec)
 		pass.by_hand = true;
 		pass.nworkers = 1;
 		pass.max_tasks = (int) Min(max_tasks - done, sf_guc_batch_size);
+		pass.max_usec = Max(max_usec - (sf_clock_real() - begin), 1);
 		pass.from = SF_POSITION_START;
 		if (pass.max_tasks <= 0)
 			break;

@@ -404,6 +404,7 @@ do_pass(void)
 	pass.worker = self.number;
 	pass.nworkers = self.nworkers;
 	pass.max_tasks = Min(self.limit, sf_guc_batch_size);
+	pass.max_usec = SF_PASS_TIME;
 	pass.from = self.mark;
 	pass.patrol = self.patrol;
 	pass.patrolling = self.patrolling;
