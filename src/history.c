@@ -144,13 +144,17 @@ void
 sf_history_ensure(TimestampTz at)
 {
 	static TimestampTz seen = DT_NOBEGIN;	/* a week whose partitions were there */
+	static Oid	seen_of = InvalidOid;	/* of this parent: the extension may be made anew */
 	TimestampTz week = week_of(at);
 
-	if (week == seen)
+	if (week == seen && seen_of == sf_ident_rel(SF_REL_HISTORY))
 		return;
 	if (OidIsValid(sf_ident_lookup(partition_name(SF_REL_HISTORY, week))) &&
 		OidIsValid(sf_ident_lookup(partition_name(SF_REL_RUN_HISTORY, week))))
+	{
 		seen = week;
+		seen_of = sf_ident_rel(SF_REL_HISTORY);
+	}
 	else
 	{
 		/* not remembered: this transaction may be rolled back */
