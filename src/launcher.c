@@ -78,6 +78,7 @@ typedef struct SfKnown
 static HTAB *known_databases = NULL;
 static MemoryContext turn_context = NULL;
 static TimestampTz read_at = 0; /* next reading of pg_database */
+static TimestampTz room_at = 0; /* when a database last gave its slot back */
 static TimestampTz shortage_until = 0;
 static bool worker_shortage = false;	/* as of the turn before */
 static bool missing;			/* a worker could not be started in this turn */
@@ -178,6 +179,14 @@ turn(void)
 	{
 		learn(known);
 		sf_shm_database_want(known->dboid, known->wanted);
+		if (!known->wanted && known->state == SF_DATABASE_SERVED && !any_alive(known))
+		{
+			/* room for one that has found none, or is about to */
+			sf_shm_database_forget(known->dboid);
+			known->state = SF_DATABASE_UNKNOWN;
+			room_at = now;
+			read_at = 0;
+		}
 		crowded |= known->wanted && known->state == SF_DATABASE_CROWDED;
 		if (!known->wanted || sf_shm_database_held(known->dboid))
 			continue;
@@ -346,7 +355,8 @@ learn(SfKnown *known)
 		known->state = SF_DATABASE_SERVED;
 	else if (found != SF_DATABASE_UNKNOWN && ended)
 	{
-		known->state = found;
+		known->state = found == SF_DATABASE_CROWDED && known->children[0].started <= room_at ?
+			SF_DATABASE_UNKNOWN : found;
 		sf_shm_database_forget(known->dboid);
 		memset(known->children, 0, sizeof(known->children));
 	}
