@@ -54,7 +54,7 @@ sf_control_cancel(const char *subject_id, const char *sop_id, int64 run_id)
 	nulls[2] = run_id != 0 ? ' ' : 'n';
 	sf_plan_run(SF_PLAN_RUNS_OF, values, nulls, collect_id, &runs);
 
-	ledger = sf_ledger_open();
+	ledger = sf_ledger_open(true);
 	for (int i = 0; i < runs.nids; i++)
 	{
 		bool		busy;
@@ -92,7 +92,7 @@ take_waiting(SfLedger *ledger, SfRel index, SfRel rel, int64 task_id, SfTask *ta
 bool
 sf_control_reschedule(int64 task_id, TimestampTz due_at)
 {
-	SfLedger   *ledger = sf_ledger_open();
+	SfLedger   *ledger = sf_ledger_open(true);
 	SfRun	   *run;
 	SfTask		task;
 	char	   *held_by;
@@ -151,7 +151,7 @@ sf_control_redrive(const char *action, ArrayType *task_ids)
 	nulls[1] = task_ids ? ' ' : 'n';
 	sf_plan_run(SF_PLAN_DEAD_IDS, values, nulls, collect_id, &tasks);
 
-	ledger = sf_ledger_open();
+	ledger = sf_ledger_open(true);
 	for (int i = 0; i < tasks.nids; i++)
 	{
 		SfScan	   *scan;
@@ -200,7 +200,7 @@ move_tasks(SfPlan which, const char *name, const char *held_by)
 	if (tasks.nids == 0)
 		return;
 	runs = MemoryContextAllocHuge(CurrentMemoryContext, tasks.nids * sizeof(SfRun *));
-	ledger = sf_ledger_open();
+	ledger = sf_ledger_open(true);
 	for (int i = 0; i < tasks.nids; i++)
 	{
 		bool		busy;

@@ -17,7 +17,6 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "funcapi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "utils/acl.h"
@@ -35,8 +34,6 @@
 #include "delivery.h"
 #include "errors.h"
 #include "plan.h"
-
-#define MAX_ERROR_LENGTH	4000
 
 static TimeoutId handler_timeout = MAX_TIMEOUTS;
 static volatile sig_atomic_t timed_out = false;
@@ -103,11 +100,6 @@ sf_error_text(const ErrorData *edata)
 					 unpack_sql_state(edata->sqlerrcode));
 	if (edata->detail != NULL)
 		appendStringInfo(&buf, " DETAIL: %s", edata->detail);
-	if (buf.len > MAX_ERROR_LENGTH)
-	{
-		buf.len = pg_mbcliplen(buf.data, buf.len, MAX_ERROR_LENGTH);
-		buf.data[buf.len] = '\0';
-	}
 	return buf.data;
 }
 

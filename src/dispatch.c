@@ -320,8 +320,7 @@ set_aside(SfBatch *batch, SfItem *item)
 		sf_ledger_hold(ledger, task, "run");
 		return true;
 	}
-	if (run->version->can_skip && task->attempt == 0 &&
-		sf_definition_due(task->due_at, &run->version->skip_late_after) < batch->now)
+	if (sf_flow_too_late(run, task, batch->now))
 	{
 		sf_flow_skip(ledger, run, task);
 		return true;
@@ -511,7 +510,7 @@ sf_dispatch_pass(SfPass *pass)
 	batch.context = context;
 	batch.items = palloc(pass->max_tasks * sizeof(SfItem));
 	batch.notify_room = sf_notify_has_room();
-	batch.ledger = sf_ledger_open();
+	batch.ledger = sf_ledger_open(true);
 	batch.now = sf_ledger_now(batch.ledger);
 
 	take_due(&batch);
@@ -557,7 +556,7 @@ sf_dispatch_expire(BlockNumber *block, TimestampTz *next_expiry)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "sopflow expiry",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	SfLedger   *ledger = sf_ledger_open();
+	SfLedger   *ledger = sf_ledger_open(true);
 	TimestampTz now = sf_ledger_now(ledger);
 	Relation	rel = sf_writer_rel(sf_ledger_writer(ledger, SF_REL_OFFER));
 	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);

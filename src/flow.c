@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -19,6 +20,7 @@
 #include "stats.h"
 
 #define MAX_SUBJECT_LENGTH	1000
+#define MAX_ERROR_LENGTH	4000	/* bytes of an error that are kept */
 
 void
 sf_flow_check_subject(const char *subject_id)
@@ -191,7 +193,7 @@ sf_flow_events(const char *event, const SfEvent *events, int nevents)
 		if (sf_definition_version(sop->version_id)->reentry == SF_REENTRY_RESTART)
 			ending = lappend(ending, sop->sop_id);
 	}
-	ledger = sf_ledger_open();
+	ledger = sf_ledger_open(ending != NIL);
 	if (ending != NIL)
 		lock_runs(ledger, events, nevents, ending);
 	for (int i = 0; i < nevents; i++)
@@ -206,7 +208,7 @@ sf_flow_events(const char *event, const SfEvent *events, int nevents)
 			{
 				/* what ends makes room for what starts */
 				sf_ledger_close(ledger);
-				ledger = sf_ledger_open();
+				ledger = sf_ledger_open(true);
 			}
 		}
 		foreach(lc, starts)
@@ -228,6 +230,7 @@ int64
 sf_flow_start(const char *sop_id, const SfEvent *event)
 {
 	SfSop	   *sop = sf_definition_sop(sop_id);
+	SfVersion  *version;
 	SfLedger   *ledger;
 	bool		started;
 	int64		run_id;
@@ -243,8 +246,9 @@ sf_flow_start(const char *sop_id, const SfEvent *event)
 				 errmsg("SOP \"%s\" is not enabled", sop_id),
 				 errhint("UPDATE sopflow.sop SET enabled = true WHERE sop_id = %s.",
 						 quote_literal_cstr(sop_id))));
-	ledger = sf_ledger_open();
-	run_id = start_run(ledger, sf_definition_version(sop->version_id), event, &started);
+	version = sf_definition_version(sop->version_id);
+	ledger = sf_ledger_open(version->reentry == SF_REENTRY_RESTART);
+	run_id = start_run(ledger, version, event, &started);
 	sf_ledger_close(ledger);
 	return run_id;
 }
@@ -300,6 +304,13 @@ sf_flow_done(SfLedger *ledger, SfRun *run, const SfTask *task, Jsonb *result,
 	advance(ledger, run, task, completed_at);
 }
 
+bool
+sf_flow_too_late(const SfRun *run, const SfTask *task, TimestampTz now)
+{
+	return run->version->can_skip && task->attempt == 0 &&
+		sf_definition_due(task->due_at, &run->version->skip_late_after) < now;
+}
+
 void
 sf_flow_skip(SfLedger *ledger, SfRun *run, const SfTask *task)
 {
@@ -315,7 +326,7 @@ sf_flow_fail(SfLedger *ledger, SfRun *run, SfTask *task, const SfAction *action,
 	int			max_attempts = node->max_attempts > 0 ? node->max_attempts :
 		action != NULL ? action->max_attempts : 1;
 
-	task->error = (char *) error;
+	task->error = pnstrdup(error, pg_mbcliplen(error, strlen(error), MAX_ERROR_LENGTH));
 	sf_stats_count(SF_COUNT_ATTEMPTS_FAILED, 1);
 	if (action != NULL)
 		sf_ledger_outcome(ledger, action, true);

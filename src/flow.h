@@ -32,6 +32,8 @@ extern void sf_flow_check_subject(const char *subject_id);
  */
 extern void sf_flow_done(SfLedger *ledger, SfRun *run, const SfTask *task, Jsonb *result,
 						 TimestampTz completed_at);
+/* whether skip_late_after says that it is too late to begin with the task */
+extern bool sf_flow_too_late(const SfRun *run, const SfTask *task, TimestampTz now);
 extern void sf_flow_skip(SfLedger *ledger, SfRun *run, const SfTask *task);
 extern SfOutcome sf_flow_fail(SfLedger *ledger, SfRun *run, SfTask *task, const SfAction *action,
 							  const char *error, bool retry, TimestampTz retry_at);

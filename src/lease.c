@@ -74,7 +74,8 @@ earliest(SfLane *lanes, int nlanes)
 
 /*
  * Lease the head of the lane.  False: it is not to be had now, since somebody
- * has its run (*busy), its SOP is paused, or another fetch was first.
+ * has its run (*busy), its SOP is paused, another fetch was first, or it is too
+ * late and was skipped.
  */
 static bool
 lease_head(SfLedger *ledger, SfLane *lane, int64 token, TimestampTz until,
@@ -93,6 +94,16 @@ lease_head(SfLedger *ledger, SfLane *lane, int64 token, TimestampTz until,
 	sop = sf_definition_sop(run->sop_id);
 	if (sop == NULL || sop->paused)
 		return false;
+	if (sf_flow_too_late(run, task, sf_ledger_now(ledger)))
+	{
+		/* offered in time, but nobody came for it */
+		if (sf_ledger_remove(ledger, SF_REL_OFFER, &task->tid, true) == SF_LOCK_OK)
+		{
+			sf_flow_skip(ledger, run, task);
+			sf_ledger_touch(ledger, run);
+		}
+		return false;
+	}
 	task->attempt++;
 	row = sf_writer_row(writer);
 	sf_offer_fill(row, task, token, until, lane->head.action_id);
@@ -123,7 +134,7 @@ sf_lease_fetch(const SfAction **actions, int nactions, int max_tasks, int64 leas
 		lanes[i].action = actions[i];
 		lanes[i].from = lanes[i].reached = sf_shm_offer_mark_begin(actions[i]->action_id);
 	}
-	ledger = sf_ledger_open();
+	ledger = sf_ledger_open(true);
 	now = sf_ledger_now(ledger);
 	for (int i = 0; i < nactions; i++)
 	{
@@ -244,7 +255,7 @@ void
 sf_lease_settle(SfAck *acks, int nacks)
 {
 	Oid			role = GetUserId();
-	SfLedger   *ledger = sf_ledger_open();
+	SfLedger   *ledger = sf_ledger_open(true);
 	SfRun	  **runs = palloc(nacks * sizeof(SfRun *));
 	bool		busy;
 
@@ -266,7 +277,7 @@ TimestampTz
 sf_lease_extend(int64 task_id, int64 lease_token, int64 lease)
 {
 	Oid			role = GetUserId();
-	SfLedger   *ledger = sf_ledger_open();
+	SfLedger   *ledger = sf_ledger_open(true);
 	bool		busy;
 	SfOffer		offer;
 	TimestampTz until = 0;

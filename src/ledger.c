@@ -107,7 +107,7 @@ sf_compare_int64(const void *a, const void *b)
 }
 
 SfLedger *
-sf_ledger_open(void)
+sf_ledger_open(bool ends)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "sopflow ledger",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -125,7 +125,8 @@ sf_ledger_open(void)
 	ledger->runs = hash_create("sopflow runs", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	ledger->saved = sf_ident_enter();
 	ledger->now = sf_clock_now();
-	sf_history_ensure(ledger->now);
+	if (ends)
+		sf_history_ensure(ledger->now);
 	ledger->snapshot = sf_snapshot_push();
 	ledger->ends = runs_ended;
 	return ledger;

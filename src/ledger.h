@@ -75,8 +75,11 @@ typedef struct SfRun
 
 typedef struct SfLedger SfLedger;
 
-/* become the extension's owner, take a snapshot */
-extern SfLedger *sf_ledger_open(void);
+/*
+ * Become the extension's owner, take a snapshot.  ends: tasks or runs may end
+ * in this call, so that their history is needed.
+ */
+extern SfLedger *sf_ledger_open(bool ends);
 
 /* write everything, end runs that have ended, become oneself again */
 extern void sf_ledger_close(SfLedger *ledger);

@@ -219,7 +219,8 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 	[SF_PLAN_DEAD_IDS] = {
 		"SELECT d.task_id FROM sopflow.dead d JOIN sopflow.sop_version v USING (version_id)"
 		" WHERE ($1 IS NULL OR v.definition->'nodes'->d.node->>'action' = $1)"
-		" AND ($2 IS NULL OR d.task_id = ANY ($2)) ORDER BY d.task_id",
+		" AND (d.task_id = ANY ($2) OR $2 IS NULL AND NOT EXISTS (SELECT FROM sopflow.run_history h"
+		"  WHERE h.run_id = d.task_id >> 16 AND h.state IN ('cancelled', 'exited'))) ORDER BY d.task_id",
 		true, 2, {TEXTOID, INT8ARRAYOID}
 	},
 	[SF_PLAN_RUN_REVIVE] = {

@@ -106,7 +106,7 @@ take_row_or_skip(SfIntake *intake, TupleTableSlot *row)
 		intake->nevents = 0;
 		MemoryContextReset(intake->chunk);
 		sf_stats_count(SF_COUNT_INTAKE_ERRORS, 1);
-		ledger = sf_ledger_open();
+		ledger = sf_ledger_open(false);
 		sf_ledger_alert(ledger, "intake", NULL, NULL, 0,
 						psprintf("a row was inserted without its event \"%s\": %s",
 								 intake->watch->event, sf_error_text(edata)));

@@ -73,7 +73,7 @@ COMMENT ON FUNCTION sopflow.reschedule(bigint, timestamptz) IS 'Gives a task tha
 CREATE FUNCTION sopflow.redrive(action text DEFAULT NULL, task_ids bigint[] DEFAULT NULL)
 	RETURNS bigint LANGUAGE c VOLATILE
 	AS 'MODULE_PATHNAME', 'sopflow_redrive';
-COMMENT ON FUNCTION sopflow.redrive(text, bigint[]) IS 'Puts dead tasks back, due now, and their runs with them; returns how many';
+COMMENT ON FUNCTION sopflow.redrive(text, bigint[]) IS 'Puts dead tasks back, due now, and their runs with them, save those of cancelled and exited runs that are not named by id; returns how many';
 CREATE FUNCTION sopflow.pause(sop_id text) RETURNS void LANGUAGE c VOLATILE
 	AS 'MODULE_PATHNAME', 'sopflow_pause';
 COMMENT ON FUNCTION sopflow.pause(text) IS 'Holds the tasks of an SOP; their due times stay';
