@@ -353,7 +353,7 @@ sf_ledger_start(SfLedger *ledger, SfVersion *version, const char *subject_id,
 			sf_writer_add(writer, row);
 			break;
 		}
-		if (sf_writer_insert_unless(writer, row, &conflict))
+		if (sf_writer_insert_unless(writer, row, SF_REL_RUN_SUBJECT, &conflict))
 			break;
 		other_id = conflicting_run(ledger, &conflict);
 		if (other_id == 0)
@@ -515,7 +515,7 @@ sf_ledger_offer(SfLedger *ledger, const SfTask *task, int32 action_id)
 
 	sf_offer_fill(row, task, 0, 0, action_id);
 	sf_writer_add(writer, row);
-	sf_shm_note_offer(action_id, task->due_at);
+	sf_shm_note_offer(action_id, (SfPosition) {task->due_at, task->task_id});
 }
 
 void

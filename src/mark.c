@@ -10,10 +10,10 @@
  * at every moment, but for the instant between a commit becoming visible and
  * its callback.  An offer gets before the mark only by being committed, and the
  * callback of that commit lowers the mark and counts it in `rewinds`, keeping
- * the last due times in a ring.  A fetch remembers the count before it takes
+ * the last positions in a ring.  A fetch remembers the count before it takes
  * its snapshot.  When it commits, whatever it saw holds for everything but the
  * rewinds since: so it may raise the mark to the least of where it got to and
- * those due times, and not at all if the ring no longer has them.
+ * those positions, and not at all if the ring no longer has them.
  * A rewind that was counted before the fetch began was visible to its snapshot.
  *
  * Offers committed by COMMIT PREPARED or restored from a dump have no callback;
@@ -49,7 +49,7 @@ typedef struct SfMark
 	SfPosition	position;		/* the mark */
 	TimestampTz renewed;		/* when it last started anew */
 	uint64		rewinds;		/* commits of offers so far */
-	TimestampTz ring[SF_MARK_RING]; /* their due times, at rewinds % SF_MARK_RING */
+	SfPosition	ring[SF_MARK_RING]; /* their first offers, at rewinds % SF_MARK_RING */
 } SfMark;
 
 /* a scan of the current transaction, from begin to end */
@@ -73,7 +73,7 @@ static struct
 	struct
 	{
 		int			action_id;
-		TimestampTz due;		/* the earliest */
+		SfPosition	first;
 	}			offers[SF_MARK_OFFERS];
 	int			nscans;
 	SfMarkScan	scans[SF_MARK_SCANS];
@@ -81,19 +81,10 @@ static struct
 
 static SfMark *find_mark(uint64 key);
 static SfMark *make_mark(uint64 key);
-static void rewind_mark(SfMark *mark, uint64 key, TimestampTz due);
+static void rewind_mark(SfMark *mark, uint64 key, SfPosition to);
 static void rewind_all(void);
 static void raise_mark(const SfMarkScan *scan);
 static SfPosition earlier(SfPosition a, SfPosition b);
-
-/* the position before all tasks due then */
-static inline SfPosition
-before_due(TimestampTz due)
-{
-	SfPosition	position = {due, PG_INT64_MIN};
-
-	return position;
-}
 
 static inline uint64
 mark_key(int action_id)
@@ -124,10 +115,10 @@ sf_mark_shmem_init(void *base, bool found, LWLock *lock)
 
 /*
  * Note that an offer of this action is written: on commit its mark may not lie
- * behind `due`.
+ * behind it.
  */
 void
-sf_shm_note_offer(int action_id, TimestampTz due)
+sf_shm_note_offer(int action_id, SfPosition position)
 {
 	if (marks == NULL)
 		return;
@@ -136,7 +127,7 @@ sf_shm_note_offer(int action_id, TimestampTz due)
 	{
 		if (notes.offers[i].action_id == action_id)
 		{
-			notes.offers[i].due = Min(notes.offers[i].due, due);
+			notes.offers[i].first = earlier(notes.offers[i].first, position);
 			return;
 		}
 	}
@@ -146,7 +137,7 @@ sf_shm_note_offer(int action_id, TimestampTz due)
 		return;
 	}
 	notes.offers[notes.noffers].action_id = action_id;
-	notes.offers[notes.noffers].due = due;
+	notes.offers[notes.noffers].first = position;
 	notes.noffers++;
 }
 
@@ -178,7 +169,7 @@ sf_shm_offer_mark_begin(int action_id)
 		now - mark->renewed >= sf_guc_reconcile_interval * USECS_PER_SEC)
 	{
 		/* a rewind like any other, so that no scan under way undoes it */
-		mark->ring[mark->rewinds++ % SF_MARK_RING] = PG_INT64_MIN;
+		mark->ring[mark->rewinds++ % SF_MARK_RING] = SF_POSITION_START;
 		mark->position = SF_POSITION_START;
 		mark->renewed = now;
 	}
@@ -188,7 +179,7 @@ sf_shm_offer_mark_begin(int action_id)
 
 	for (int i = 0; i < notes.noffers; i++)
 		if (notes.offers[i].action_id == action_id)
-			position = earlier(position, before_due(notes.offers[i].due));
+			position = earlier(position, notes.offers[i].first);
 
 	for (int i = 0; i < notes.nscans && scan == NULL; i++)
 		if (notes.scans[i].action_id == action_id && !notes.scans[i].ended)
@@ -247,7 +238,7 @@ sf_mark_at_commit(void)
 
 			/* without a mark there is nothing to rewind: it will start anew */
 			if (mark != NULL)
-				rewind_mark(mark, key, notes.offers[i].due);
+				rewind_mark(mark, key, notes.offers[i].first);
 		}
 	}
 	for (int i = 0; i < notes.nscans; i++)
@@ -351,13 +342,13 @@ make_mark(uint64 key)
 }
 
 static void
-rewind_mark(SfMark *mark, uint64 key, TimestampTz due)
+rewind_mark(SfMark *mark, uint64 key, SfPosition to)
 {
 	SpinLockAcquire(&mark->mutex);
 	if (pg_atomic_read_u64(&mark->key) == key)
 	{
-		mark->ring[mark->rewinds++ % SF_MARK_RING] = due;
-		mark->position = earlier(mark->position, before_due(due));
+		mark->ring[mark->rewinds++ % SF_MARK_RING] = to;
+		mark->position = earlier(mark->position, to);
 	}
 	SpinLockRelease(&mark->mutex);
 }
@@ -371,7 +362,7 @@ rewind_all(void)
 		uint64		key = pg_atomic_read_u64(&marks[i].key);
 
 		if ((Oid) (key >> 32) == MyDatabaseId)
-			rewind_mark(&marks[i], key, PG_INT64_MIN);
+			rewind_mark(&marks[i], key, SF_POSITION_START);
 	}
 }
 
@@ -389,7 +380,7 @@ raise_mark(const SfMarkScan *scan)
 		mark->rewinds - scan->rewinds <= SF_MARK_RING)
 	{
 		for (uint64 i = scan->rewinds; i != mark->rewinds; i++)
-			to = earlier(to, before_due(mark->ring[i % SF_MARK_RING]));
+			to = earlier(to, mark->ring[i % SF_MARK_RING]);
 		if (to.due > mark->position.due ||
 			(to.due == mark->position.due && to.task_id > mark->position.task_id))
 			mark->position = to;

@@ -24,7 +24,7 @@ extern bool sf_shm_available(void);
  */
 extern void sf_shm_note_due(TimestampTz due);		/* a pending task was written */
 extern void sf_shm_note_expiry(TimestampTz until);	/* a lease was given */
-extern void sf_shm_note_offer(int action_id, TimestampTz due);	/* a task was offered */
+extern void sf_shm_note_offer(int action_id, SfPosition position);	/* a task was offered */
 extern void sf_shm_note_locked(void);	/* rows of runs were locked: wake a worker
 										 * that passed them by, also on abort */
 

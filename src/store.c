@@ -138,19 +138,21 @@ sf_writer_close(SfWriter *writer)
 
 /*
  * As INSERT ... ON CONFLICT DO NOTHING works in the executor: look in the
- * indexes first; insert speculatively; when another transaction was quicker in
+ * index first; insert speculatively; when another transaction was quicker in
  * between, take the row back and look again.
  */
 bool
-sf_writer_insert_unless(SfWriter *writer, TupleTableSlot *row, ItemPointer conflict)
+sf_writer_insert_unless(SfWriter *writer, TupleTableSlot *row, SfRel index, ItemPointer conflict)
 {
 	CommandId	cid = GetCurrentCommandId(true);
+	List	   *arbiters = list_make1_oid(sf_ident_rel(index));
+	bool		clear = false;
 
 	Assert(row == writer->slots[writer->nrows]);
 	ExecStoreVirtualTuple(row);
 	ExecMaterializeSlot(row);
 	row->tts_tableOid = RelationGetRelid(writer->rel);
-	for (;;)
+	while (!clear)
 	{
 		uint32		token;
 		bool		conflicted = false;
@@ -158,18 +160,19 @@ sf_writer_insert_unless(SfWriter *writer, TupleTableSlot *row, ItemPointer confl
 		CHECK_FOR_INTERRUPTS();
 		ResetPerTupleExprContext(writer->estate);
 		ItemPointerSetInvalid(&row->tts_tid);
-		if (!sf_check_index_constraints(writer->info, row, writer->estate, conflict, NIL))
-			return false;
+		if (!sf_check_index_constraints(writer->info, row, writer->estate, conflict, arbiters))
+			break;
 
 		token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
 		table_tuple_insert_speculative(writer->rel, row, cid, 0, NULL, token);
 		list_free(sf_insert_index_tuples(writer->info, row, writer->estate,
-										 true, &conflicted, NIL));
+										 true, &conflicted, arbiters));
 		table_tuple_complete_speculative(writer->rel, row, token, !conflicted);
 		SpeculativeInsertionLockRelease(GetCurrentTransactionId());
-		if (!conflicted)
-			return true;
+		clear = !conflicted;
 	}
+	list_free(arbiters);
+	return clear;
 }
 
 SfScan *

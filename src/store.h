@@ -41,11 +41,11 @@ extern void sf_writer_flush(SfWriter *writer);
 extern void sf_writer_close(SfWriter *writer);
 
 /*
- * Insert one row unless a row with an equal key in a unique index is there
+ * Insert one row unless a row with an equal key in that unique index is there
  * already, committed, our own, or being inserted by another transaction, which
  * is waited for.  On conflict returns false and gives the row's tid.
  */
-extern bool sf_writer_insert_unless(SfWriter *writer, TupleTableSlot *row,
+extern bool sf_writer_insert_unless(SfWriter *writer, TupleTableSlot *row, SfRel index,
 									ItemPointer conflict);
 
 /*
