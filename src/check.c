@@ -135,7 +135,8 @@ typedef struct SfDraft
 	List	   *faults;
 } SfDraft;
 
-static void fault(SfDraft *draft, const char *node_id, const char *column, const char *fmt,...) pg_attribute_printf(4, 5);
+static void fault(SfDraft *draft, const char *node_id, const char *column,
+				  const char *fmt,...) pg_attribute_printf(4, 5);
 
 static void
 fault(SfDraft *draft, const char *node_id, const char *column, const char *fmt,...)
@@ -235,7 +236,8 @@ check_action(SfDraft *draft, SfDraftNode *node)
 
 	if (action == NULL)
 		fault(draft, node->node_id, "action", "action \"%s\" does not exist", node->action);
-	else if (OidIsValid(draft->owner) && SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(draft->owner)) &&
+	else if (OidIsValid(draft->owner) &&
+			 SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(draft->owner)) &&
 			 !sf_action_allows(action, draft->owner, SF_ACTION_USE))
 		fault(draft, node->node_id, "action", "the SOP's owner \"%s\" may not use action \"%s\"",
 			  GetUserNameFromId(draft->owner, true), node->action);
@@ -338,7 +340,8 @@ check_subject(SfDraft *draft)
 		fault(draft, NULL, "subject_key", "column \"%s\" of relation \"%s\" does not exist",
 			  draft->subject_key, name);
 	else if (pg_class_aclcheck(draft->subject_relation, draft->owner, ACL_SELECT) != ACLCHECK_OK &&
-			 pg_attribute_aclcheck(draft->subject_relation, attnum, draft->owner, ACL_SELECT) != ACLCHECK_OK)
+			 pg_attribute_aclcheck(draft->subject_relation, attnum, draft->owner,
+								   ACL_SELECT) != ACLCHECK_OK)
 		fault(draft, NULL, "subject_key", "the SOP's owner \"%s\" may not read column \"%s\" of relation \"%s\"",
 			  GetUserNameFromId(draft->owner, true), draft->subject_key, name);
 }

@@ -23,7 +23,8 @@
 #include "catalog/pg_proc.h"
 #include "utils/acl.h"
 #define sf_relation_ownercheck(relid, roleid) object_ownercheck(RelationRelationId, relid, roleid)
-#define sf_proc_aclcheck(procid, roleid, mode) object_aclcheck(ProcedureRelationId, procid, roleid, mode)
+#define sf_proc_aclcheck(procid, roleid, mode) \
+	object_aclcheck(ProcedureRelationId, procid, roleid, mode)
 #endif
 
 /* 17 gives extensions wait events of their own names; ours waits under the class */

@@ -131,7 +131,8 @@ call_handler(SfAction *action, const SfRun *run, const SfNode *node, const SfTas
 		(void) set_config_option("search_path", action->search_path, PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 	work = work_datum(run, node, task);
-	SetUserIdAndSecContext(action->owner, SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(action->owner,
+						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	set_constraints(false);
 
@@ -250,6 +251,8 @@ sf_delivery_subject_exists(const SfSop *sop, const SfRun *run, char **error)
 	{
 		char	   *relation = get_rel_name(sop->subject_relation);
 		AttrNumber	attnum;
+		char	   *schema;
+		Oid			type;
 		Oid			types[1] = {TEXTOID};
 		Datum		values[1];
 
@@ -264,14 +267,15 @@ sf_delivery_subject_exists(const SfSop *sop, const SfRun *run, char **error)
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("subject_key \"%s\" of SOP \"%s\" is no column of its subject_relation",
 							sop->subject_key, sop->sop_id)));
+		schema = get_namespace_name(get_rel_namespace(sop->subject_relation));
+		type = get_atttype(sop->subject_relation, attnum);
 		values[0] = CStringGetTextDatum(run->subject_id);
 		/* compared in the column's own type, so that its index serves */
 		sf_plan_query_as(sop->owner, NULL,
 						 psprintf("SELECT FROM %s WHERE %s = $1::%s LIMIT 1",
-								  quote_qualified_identifier(get_namespace_name(get_rel_namespace(sop->subject_relation)),
-															 relation),
+								  quote_qualified_identifier(schema, relation),
 								  quote_identifier(sop->subject_key),
-								  format_type_be_qualified(get_atttype(sop->subject_relation, attnum))),
+								  format_type_be_qualified(type)),
 						 1, types, values, note_row, &found);
 		ReleaseCurrentSubTransaction();
 	}

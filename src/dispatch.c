@@ -198,7 +198,8 @@ take_due(SfBatch *batch)
 			pass->next_due = task.due_at;
 			return;
 		}
-		if (batch->nitems + batch->nheld == pass->max_tasks || (pass->offers_only && ++examined > 10 * pass->max_tasks))
+		if (batch->nitems + batch->nheld == pass->max_tasks ||
+			(pass->offers_only && ++examined > 10 * pass->max_tasks))
 		{
 			pass->more = true;
 			return;
@@ -326,7 +327,8 @@ set_aside(SfBatch *batch, SfItem *item)
 		return true;
 	}
 	sop = sf_definition_sop(run->sop_id);
-	if (sop != NULL && OidIsValid(sop->subject_relation) && !sf_delivery_subject_exists(sop, run, &error))
+	if (sop != NULL && OidIsValid(sop->subject_relation) &&
+		!sf_delivery_subject_exists(sop, run, &error))
 	{
 		if (error != NULL)
 		{
@@ -640,7 +642,8 @@ sf_dispatch_alerts(void)
 	sf_scan_start(scan, NULL, 0);
 	unsent = sf_scan_next(scan);
 	sf_scan_close(scan);
-	if (!unsent || !sf_notify_has_room() || sf_plan_run(SF_PLAN_ALERTS_UNSENT, NULL, NULL, send_alert, &alerts) == 0)
+	if (!unsent || !sf_notify_has_room() ||
+		sf_plan_run(SF_PLAN_ALERTS_UNSENT, NULL, NULL, send_alert, &alerts) == 0)
 		return;
 	values[0] = TimestampTzGetDatum(sf_clock_now());
 	values[1] = makeArrayResult(alerts.ids, CurrentMemoryContext);

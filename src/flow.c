@@ -278,7 +278,8 @@ advance(SfLedger *ledger, SfRun *run, const SfTask *task, TimestampTz completed_
 		sf_ledger_touch(ledger, run);
 		return;
 	}
-	if (task->retried && version->nodes[task->node].go_on && is_written(sf_task_id(run->run_id, step)))
+	if (task->retried && version->nodes[task->node].go_on &&
+		is_written(sf_task_id(run->run_id, step)))
 	{
 		/* it was dead, the run went on without it, and it was redriven */
 		sf_ledger_touch(ledger, run);

@@ -77,7 +77,8 @@ sf_guc_init(void)
 							NULL,
 							&sf_guc_max_databases,
 							SF_DEFAULT_MAX_DATABASES, SF_MIN_DATABASES, SF_MAX_MAX_DATABASES,
-							process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP,
+							process_shared_preload_libraries_in_progress ?
+							PGC_POSTMASTER : PGC_SIGHUP,
 							0, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("sopflow.reconcile_interval",

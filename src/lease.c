@@ -138,7 +138,8 @@ sf_lease_fetch(const SfAction **actions, int nactions, int max_tasks, int64 leas
 	now = sf_ledger_now(ledger);
 	for (int i = 0; i < nactions; i++)
 	{
-		lanes[i].scan = sf_scan_open(SF_REL_OFFER, SF_REL_OFFER_FETCH, sf_ledger_snapshot(ledger), 2);
+		lanes[i].scan = sf_scan_open(SF_REL_OFFER, SF_REL_OFFER_FETCH,
+									 sf_ledger_snapshot(ledger), 2);
 		sf_scan_from(lanes[i].scan, actions[i]->action_id, lanes[i].from, false);
 		if (!actions[i]->held)
 			(void) lane_next(&lanes[i]);
@@ -293,7 +294,8 @@ sf_lease_extend(int64 task_id, int64 lease_token, int64 lease)
 			demand_consumer(sf_action_numbered(offer.action_id), offer.action_id, role);
 			until = sf_ledger_now(ledger) + lease;
 			sf_offer_fill(row, &offer.task, lease_token, until, offer.action_id);
-			if (sf_row_update(writer, &offer.task.tid, row, sf_ledger_snapshot(ledger)) != SF_LOCK_OK)
+			if (sf_row_update(writer, &offer.task.tid, row,
+							  sf_ledger_snapshot(ledger)) != SF_LOCK_OK)
 				until = 0;
 			else
 				sf_shm_note_expiry(until);

@@ -386,7 +386,8 @@ sf_ledger_start(SfLedger *ledger, SfVersion *version, const char *subject_id,
 
 enum
 {
-	TASK_ID, TASK_DUE_AT, TASK_VERSION, TASK_NODE, TASK_SHARD, TASK_ATTEMPT, TASK_ERROR, TASK_HELD_BY
+	TASK_ID, TASK_DUE_AT, TASK_VERSION, TASK_NODE, TASK_SHARD, TASK_ATTEMPT, TASK_ERROR,
+	TASK_HELD_BY
 };
 
 enum
@@ -397,7 +398,8 @@ enum
 
 enum
 {
-	DEAD_ID, DEAD_DUE_AT, DEAD_FINISHED_AT, DEAD_VERSION, DEAD_NODE, DEAD_SHARD, DEAD_ATTEMPT, DEAD_ERROR
+	DEAD_ID, DEAD_DUE_AT, DEAD_FINISHED_AT, DEAD_VERSION, DEAD_NODE, DEAD_SHARD, DEAD_ATTEMPT,
+	DEAD_ERROR
 };
 
 enum
@@ -444,7 +446,8 @@ sf_offer_read(TupleTableSlot *slot, SfOffer *offer)
 	task->retried = task->error != NULL;
 	task->tid = slot->tts_tid;
 	offer->lease_token = DatumGetInt64(values[OFFER_TOKEN]);
-	offer->lease_until = slot->tts_isnull[OFFER_UNTIL] ? 0 : DatumGetTimestampTz(values[OFFER_UNTIL]);
+	offer->lease_until = slot->tts_isnull[OFFER_UNTIL] ?
+		0 : DatumGetTimestampTz(values[OFFER_UNTIL]);
 	offer->action_id = DatumGetInt32(values[OFFER_ACTION]);
 }
 
@@ -519,7 +522,8 @@ sf_ledger_offer(SfLedger *ledger, const SfTask *task, int32 action_id)
 }
 
 void
-sf_offer_fill(TupleTableSlot *row, const SfTask *task, int64 token, TimestampTz until, int32 action_id)
+sf_offer_fill(TupleTableSlot *row, const SfTask *task, int64 token, TimestampTz until,
+			  int32 action_id)
 {
 	Datum	   *values = row->tts_values;
 

@@ -56,7 +56,8 @@ task_fields(StringInfo buf, const SfAction *action, const SfRun *run, const SfNo
 	escape_json(buf, action->name);
 	appendStringInfo(buf, ",\"params\":%s,\"attempt\":%d,\"due_at\":\"%s\"%s}",
 					 params ? params : "null", attempt,
-					 JsonEncodeDateTime(due, TimestampTzGetDatum(task->due_at), TIMESTAMPTZOID, NULL),
+					 JsonEncodeDateTime(due, TimestampTzGetDatum(task->due_at), TIMESTAMPTZOID,
+										NULL),
 					 params ? "" : ",\"truncated\":true");
 }
 

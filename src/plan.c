@@ -152,7 +152,8 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 		" on_error = excluded.on_error, on_replica = excluded.on_replica,"
 		" search_path = excluded.search_path, condition_tree = excluded.condition_tree,"
 		" attnums = excluded.attnums",
-		false, 10, {OIDOID, TEXTOID, NAMEOID, TEXTARRAYOID, TEXTOID, NAMEOID, TEXTOID, BOOLOID, TEXTOID, TEXTOID}
+		false, 10, {OIDOID, TEXTOID, NAMEOID, TEXTARRAYOID, TEXTOID, NAMEOID, TEXTOID, BOOLOID,
+		TEXTOID, TEXTOID}
 	},
 	[SF_PLAN_WATCH_DELETE] = {
 		"DELETE FROM sopflow.watched WHERE relation = $1 AND event = $2",

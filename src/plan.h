@@ -54,7 +54,7 @@ typedef enum SfPlan
 } SfPlan;
 
 /* called for each row; allocations go to the context of sf_plan_run's caller */
-typedef void (*SfRowFn) (HeapTuple tuple, TupleDesc desc, void *arg);
+typedef void (*SfRowFn)(HeapTuple tuple, TupleDesc desc, void *arg);
 
 /*
  * Run a statement of the table as the extension's owner with search_path

@@ -77,7 +77,8 @@ table_of(Relation rel)
 static void
 check_trigger(FunctionCallInfo fcinfo, const char *name)
 {
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(((TriggerData *) fcinfo->context)->tg_event))
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_FOR_ROW(((TriggerData *) fcinfo->context)->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"sopflow.%s\" is a row trigger of sopflow's own tables", name)));
@@ -88,7 +89,8 @@ check_trigger(FunctionCallInfo fcinfo, const char *name)
 static Datum
 column(Relation rel, HeapTuple tuple, const char *name, bool *isnull)
 {
-	return heap_getattr(tuple, get_attnum(RelationGetRelid(rel), name), RelationGetDescr(rel), isnull);
+	return heap_getattr(tuple, get_attnum(RelationGetRelid(rel), name), RelationGetDescr(rel),
+						isnull);
 }
 
 static char *
@@ -366,7 +368,8 @@ demand_parent(Relation rel, HeapTuple row)
 	const char *column_name = node ? "sop_id" : "action";
 	char	   *parent = text_column(rel, row, column_name);
 	Datum		names[1] = {CStringGetTextDatum(parent)};
-	Datum		values[1] = {PointerGetDatum(construct_array(names, 1, TEXTOID, -1, false, TYPALIGN_INT))};
+	Datum		values[1] = {PointerGetDatum(construct_array(names, 1, TEXTOID, -1, false,
+															 TYPALIGN_INT))};
 
 	if (sf_plan_run(node ? SF_PLAN_SOP_LOCK : SF_PLAN_ACTION_LOCK, values, NULL, NULL, NULL) == 0)
 		ereport(ERROR,
@@ -382,7 +385,8 @@ delete_children(Relation rel, HeapTuple row)
 	bool		sop = table_of(rel) == TABLE_SOP;
 	Datum		values[1] = {CStringGetTextDatum(text_column(rel, row, sop ? "sop_id" : "action"))};
 
-	sf_plan_run(sop ? SF_PLAN_SOP_NODES_DELETE : SF_PLAN_ACTION_GRANTS_DELETE, values, NULL, NULL, NULL);
+	sf_plan_run(sop ? SF_PLAN_SOP_NODES_DELETE : SF_PLAN_ACTION_GRANTS_DELETE, values, NULL,
+				NULL, NULL);
 }
 
 /*
@@ -580,7 +584,8 @@ open_watched(Oid relid)
 {
 	Relation	rel = table_open(relid, ShareRowExclusiveLock);
 
-	if (rel->rd_rel->relkind != RELKIND_RELATION && rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+	if (rel->rd_rel->relkind != RELKIND_RELATION &&
+		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table", RelationGetRelationName(rel)),
@@ -703,8 +708,10 @@ sopflow_watch(PG_FUNCTION_ARGS)
 	relid = PG_GETARG_OID(0);
 	rel = open_watched(relid);
 	refuse_clone(rel);
-	context = name_array(PG_ARGISNULL(3) ? construct_empty_array(NAMEOID) : PG_GETARG_ARRAYTYPE_P(3), &ncontext);
-	tree = sf_watch_check(rel, NameStr(*PG_GETARG_NAME(2)), time_column, ncontext, context, condition);
+	context = name_array(PG_ARGISNULL(3) ?
+						 construct_empty_array(NAMEOID) : PG_GETARG_ARRAYTYPE_P(3), &ncontext);
+	tree = sf_watch_check(rel, NameStr(*PG_GETARG_NAME(2)), time_column, ncontext, context,
+						  condition);
 	texts = palloc(Max(ncontext, 1) * sizeof(Datum));
 	for (int i = 0; i < ncontext; i++)
 		texts[i] = CStringGetTextDatum(context[i]);

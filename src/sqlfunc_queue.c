@@ -299,7 +299,8 @@ sopflow_ack_many(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 	{
 		acks[i].success = true;
-		acks[i].result = results.n < 0 || results.nulls[i] ? NULL : DatumGetJsonbP(results.values[i]);
+		acks[i].result = results.n < 0 || results.nulls[i] ?
+			NULL : DatumGetJsonbP(results.values[i]);
 	}
 	return return_accepted(fcinfo, acks, n);
 }
@@ -310,7 +311,8 @@ sopflow_nack_many(PG_FUNCTION_ARGS)
 	int			n;
 	SfAck	   *acks = acks_of(fcinfo, &n);
 	SfColumn	errors = array_argument(fcinfo, 2, TEXTOID, -1, false, TYPALIGN_INT);
-	SfColumn	retry_in = array_argument(fcinfo, 3, INTERVALOID, sizeof(Interval), false, TYPALIGN_DOUBLE);
+	SfColumn	retry_in = array_argument(fcinfo, 3, INTERVALOID, sizeof(Interval), false,
+										  TYPALIGN_DOUBLE);
 	SfColumn	retry = array_argument(fcinfo, 4, BOOLOID, 1, true, TYPALIGN_CHAR);
 
 	check_length(errors, n, "errors");

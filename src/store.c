@@ -253,8 +253,10 @@ sf_scan_from(SfScan *scan, int32 action_id, SfPosition from, bool entries)
 	if (action_id != 0)
 		ScanKeyInit(&keys[nkeys++], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(action_id));
 	ScanKeyEntryInitialize(&scan->row[0], SK_ROW_MEMBER, first, BTGreaterEqualStrategyNumber,
-						   InvalidOid, InvalidOid, F_TIMESTAMPTZ_CMP, TimestampTzGetDatum(from.due));
-	ScanKeyEntryInitialize(&scan->row[1], SK_ROW_MEMBER | SK_ROW_END, first + 1, BTGreaterEqualStrategyNumber,
+						   InvalidOid, InvalidOid, F_TIMESTAMPTZ_CMP,
+						   TimestampTzGetDatum(from.due));
+	ScanKeyEntryInitialize(&scan->row[1], SK_ROW_MEMBER | SK_ROW_END, first + 1,
+						   BTGreaterEqualStrategyNumber,
 						   InvalidOid, InvalidOid, F_BTINT8CMP, Int64GetDatum(from.task_id));
 	memset(&keys[nkeys], 0, sizeof(ScanKeyData));
 	keys[nkeys].sk_flags = SK_ROW_HEADER;

@@ -128,7 +128,8 @@ parse_condition(Relation rel, Oid watched, const char *condition)
 	if (select == NULL || !IsA(select, SelectStmt) || list_length(select->targetList) != 1 ||
 		select->fromClause != NIL || select->whereClause != NULL || select->groupClause != NIL ||
 		select->havingClause != NULL || select->windowClause != NIL || select->sortClause != NIL ||
-		select->limitCount != NULL || select->limitOffset != NULL || select->distinctClause != NIL ||
+		select->limitCount != NULL || select->limitOffset != NULL ||
+		select->distinctClause != NIL ||
 		select->intoClause != NULL || select->lockingClause != NIL || select->withClause != NULL ||
 		select->op != SETOP_NONE)
 		ereport(ERROR,
@@ -239,7 +240,8 @@ original_relation(Relation rel, Trigger *trigger)
 		SysScanDesc scan;
 		HeapTuple	tuple;
 
-		ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(oid));
+		ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(oid));
 		scan = systable_beginscan(pg_trigger, TriggerOidIndexId, true, NULL, 1, &key);
 		tuple = systable_getnext(scan);
 		if (!HeapTupleIsValid(tuple))
