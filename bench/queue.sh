@@ -26,8 +26,9 @@ variant() {
 	S=("${due[@]}")
 	report "$label, from the due time" tasks/s '>=' 1.0
 }
-variant "batch 1000, 4 nodes" 1000 4
 variant "batch 1000, 1 node" 1000 1
 variant "batch 100, 1 node" 100 1
 variant "batch 1000, 1 node, pipelined" 1000 1 --pipeline
 variant "batch 100, 1 node, pipelined" 100 1 --pipeline
+# the worst case: of the tasks of a run only one goes at a time
+variant "batch 1000, 4 nodes due together" 1000 4
