@@ -169,9 +169,12 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 		false, 6, {TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID}
 	},
 	[SF_PLAN_ALERTS_UNSENT] = {
-		"SELECT a.alert_id, jsonb_build_object('v', 1, 'type', 'alert', 'alert_id', a.alert_id, 'kind', a.kind,"
-		" 'action', a.action, 'sop', a.sop_id, 'task_id', a.task_id, 'message', left(a.message, 1500),"
-		" 'raised_at', a.raised_at)::text"
+		/* names have 200 characters at most, and JSON makes six bytes of some */
+		"SELECT a.alert_id, (SELECT p.payload FROM (VALUES (1500), (150)) AS l(characters),"
+		" LATERAL (SELECT jsonb_build_object('v', 1, 'type', 'alert', 'alert_id', a.alert_id, 'kind', a.kind,"
+		" 'action', a.action, 'sop', a.sop_id, 'task_id', a.task_id, 'message', left(a.message, l.characters),"
+		" 'raised_at', a.raised_at)::text AS payload) p"
+		" WHERE octet_length(p.payload) <= 7999 ORDER BY l.characters DESC LIMIT 1)"
 		" FROM sopflow.alert a WHERE a.sent_at IS NULL ORDER BY a.alert_id LIMIT 1000 FOR UPDATE SKIP LOCKED",
 		false, 0, {0}
 	},
