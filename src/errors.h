@@ -18,7 +18,5 @@
 #define ERRCODE_SF_HELD					MAKE_SQLSTATE('S', 'F', '0', '0', '3')
 /* pg_cron is absent or lives in another database */
 #define ERRCODE_SF_NO_PG_CRON			MAKE_SQLSTATE('S', 'F', '0', '0', '4')
-/* a run would exceed max_steps, or max_steps tasks */
-#define ERRCODE_SF_TOO_MANY_STEPS		MAKE_SQLSTATE('S', 'F', '0', '0', '5')
 
 #endif							/* SF_ERRORS_H */

@@ -33,10 +33,12 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/datetime.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -80,6 +82,23 @@ void
 sf_watch_init(void)
 {
 	CacheRegisterRelcacheCallback(relation_invalidated, (Datum) 0);
+}
+
+static void
+set_local(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+/* a value must have the same text, and a condition mean the same, in all sessions */
+static void
+pin_formats(void)
+{
+	set_local("bytea_output", "hex");
+	set_local("datestyle", "ISO, MDY");
+	set_local("extra_float_digits", "1");
+	set_local("intervalstyle", "postgres");
 }
 
 /* --- conditions --- */
@@ -204,6 +223,9 @@ char *
 sf_watch_check(Relation rel, const char *key, const char *time_column,
 			   int ncontext, char **context, const char *condition)
 {
+	char	   *tree;
+	int			nest;
+
 	(void) column_number(rel, key, "subject key");
 	if (time_column != NULL)
 		check_time_column(rel, column_number(rel, time_column, "time column"));
@@ -211,7 +233,11 @@ sf_watch_check(Relation rel, const char *key, const char *time_column,
 		(void) column_number(rel, context[i], "context");
 	if (condition == NULL)
 		return NULL;
-	return nodeToString(parse_condition(rel, RelationGetRelid(rel), condition));
+	nest = NewGUCNestLevel();
+	pin_formats();
+	tree = nodeToString(parse_condition(rel, RelationGetRelid(rel), condition));
+	AtEOXact_GUC(false, nest);
+	return tree;
 }
 
 bool
@@ -268,10 +294,36 @@ relation_owner(Oid relid)
 	return owner;
 }
 
+/*
+ * Whether the text of a value, or its JSON, depends on no setting and on no
+ * code of a user's.  JSON has one form for a date and a timestamp.
+ */
 static bool
-is_builtin(Oid type)
+is_plain(Oid type, bool as_json)
 {
-	return type < FirstNormalObjectId && get_typtype(type) == TYPTYPE_BASE;
+	switch (type)
+	{
+		case BOOLOID:
+		case BPCHAROID:
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case NAMEOID:
+		case NUMERICOID:
+		case OIDOID:
+		case TEXTOID:
+		case UUIDOID:
+		case VARCHAROID:
+			return true;
+		case DATEOID:
+		case JSONOID:
+		case JSONBOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			return as_json;
+		default:
+			return false;
+	}
 }
 
 /* to_jsonb for a value of the type */
@@ -312,7 +364,8 @@ load_watch(HeapTuple tuple, TupleDesc desc, void *arg)
 	watch->key = column_number(rel, sf_row_text(tuple, desc, 2), "subject key");
 	getTypeOutputInfo(column_type(rel, watch->key), &out, &varlena);
 	fmgr_info_cxt(out, &watch->key_out, CurrentMemoryContext);
-	set->restricted |= !is_builtin(column_type(rel, watch->key));
+	watch->key_type = getBaseType(column_type(rel, watch->key));
+	set->restricted |= !is_plain(column_type(rel, watch->key), false);
 	deconstruct_array(DatumGetArrayTypeP(heap_getattr(tuple, 3, desc, &isnull)), TEXTOID, -1, false,
 					  TYPALIGN_INT, &names, NULL, &watch->ncontext);
 	watch->context = palloc(watch->ncontext * sizeof(AttrNumber));
@@ -323,7 +376,7 @@ load_watch(HeapTuple tuple, TupleDesc desc, void *arg)
 		watch->context_names[i] = TextDatumGetCString(names[i]);
 		watch->context[i] = column_number(rel, watch->context_names[i], "context");
 		prepare_to_jsonb(&watch->to_jsonb[i], column_type(rel, watch->context[i]));
-		set->restricted |= !is_builtin(column_type(rel, watch->context[i]));
+		set->restricted |= !is_plain(column_type(rel, watch->context[i]), true);
 	}
 	watch->condition = sf_row_text(tuple, desc, 4);
 	set->restricted |= watch->condition != NULL;
@@ -420,8 +473,8 @@ sf_watch_enter(SfWatchSet *set, const SfWatch *watch, SfWatchScope *scope)
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	scope->nest = NewGUCNestLevel();
 	if (watch->search_path != NULL)
-		(void) set_config_option("search_path", watch->search_path, PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
+		set_local("search_path", watch->search_path);
+	pin_formats();
 }
 
 void
@@ -460,6 +513,17 @@ condition_holds(SfWatchSet *set, SfWatch *watch, TupleTableSlot *row)
 	set->econtext->ecxt_scantuple = row;
 	value = ExecEvalExprSwitchContext(watch->state, set->econtext, &isnull);
 	return !isnull && DatumGetBool(value);
+}
+
+static char *
+key_text(SfWatch *watch, Datum key)
+{
+	int			utc = 0;
+
+	/* not in the session's time zone */
+	if (watch->key_type == TIMESTAMPTZOID)
+		return JsonEncodeDateTime(palloc(MAXDATELEN + 1), key, TIMESTAMPTZOID, &utc);
+	return OutputFunctionCall(&watch->key_out, key);
 }
 
 static TimestampTz
@@ -535,7 +599,7 @@ sf_watch_row(SfWatchSet *set, SfWatch *watch, TupleTableSlot *row, SfEvent *even
 		sf_stats_count(SF_COUNT_NULL_SUBJECT, 1);
 		return false;
 	}
-	event->subject_id = OutputFunctionCall(&watch->key_out, key);
+	event->subject_id = key_text(watch, key);
 	event->occurred_at = event_time(watch, row);
 	event->context = event_context(watch, row);
 	return true;

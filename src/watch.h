@@ -22,6 +22,7 @@ typedef struct SfWatch
 {
 	char	   *event;
 	AttrNumber	key;
+	Oid			key_type;		/* of a domain: its base */
 	AttrNumber	time;			/* 0: the time of the transaction */
 	Oid			time_type;
 	int			ncontext;
@@ -45,7 +46,8 @@ typedef struct SfWatchSet
 	Oid			watched;		/* the relation that is watched: relid or one that it
 								 * is a partition of */
 	Oid			owner;			/* of the watched relation */
-	bool		restricted;		/* a user's code is part of it: run as the owner */
+	bool		restricted;		/* a user's code or a setting is part of it: run as
+								 * the owner, with formats pinned */
 	int			nwatches;
 	SfWatch    *watches;
 	ExprContext *econtext;

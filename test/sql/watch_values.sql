@@ -47,6 +47,40 @@ INSERT INTO wv_keys (t) VALUES (repeat('x', 1000)), (repeat(U&'\5ba2', 333));
 SELECT length(subject_id), octet_length(subject_id) FROM sopflow.runs WHERE sop_id = 'wv' AND state = 'active' AND length(subject_id) > 10 ORDER BY 1;
 SELECT sopflow.cancel(repeat(U&'\5ba2', 333));
 
+\echo --- keys of one value are one subject, whatever the settings of the session
+SELECT sopflow.cancel(sop_id => 'wv');
+CREATE TABLE wv_forms (d date, ts timestamp, tz timestamptz, f float8, iv interval, y bytea, r daterange);
+CREATE FUNCTION wv_forms(key name) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE s text;
+BEGIN
+	PERFORM sopflow.watch('wv_forms', 'WV', key);
+	SET LOCAL datestyle = 'ISO, MDY';
+	INSERT INTO wv_forms VALUES ('2030-02-03', '2030-02-03 04:05', '2030-02-03 04:05+00', 0.1::float8 + 0.2, '1 day 02:00', '\xdead', '[2030-02-03,2030-02-05)');
+	SET LOCAL datestyle = 'SQL, DMY';
+	SET LOCAL timezone = 'Asia/Tokyo';
+	SET LOCAL extra_float_digits = 0;
+	SET LOCAL intervalstyle = 'iso_8601';
+	SET LOCAL bytea_output = 'escape';
+	INSERT INTO wv_forms TABLE wv_forms;
+	SELECT string_agg(DISTINCT '<' || subject_id || '>', ',') INTO s FROM sopflow.runs WHERE sop_id = 'wv' AND state = 'active';
+	PERFORM sopflow.cancel(sop_id => 'wv');
+	DELETE FROM wv_forms;
+	RETURN key || ' ' || s || ' ' || current_setting('datestyle');
+END $$;
+SELECT wv_forms(k) FROM unnest('{d,ts,tz,f,iv,y,r}'::name[]) k;
+-- and a condition means the same in all sessions
+SET datestyle = 'SQL, DMY';
+SELECT sopflow.watch('wv_forms', 'WV', 'd', condition => $$d = '02/03/2030'$$);
+INSERT INTO wv_forms (d) VALUES ('2030-02-03');
+SET datestyle = 'ISO';
+INSERT INTO wv_forms (d) VALUES ('2030-02-03'), ('2030-03-02');
+SELECT subject_id FROM sopflow.runs WHERE sop_id = 'wv' AND state = 'active';
+SELECT sopflow.cancel(sop_id => 'wv');
+DROP FUNCTION wv_forms;
+SET client_min_messages = error;
+DROP TABLE wv_forms;
+RESET client_min_messages;
+
 \echo --- context
 CREATE TABLE wv_context (id bigint, t text, i int, b bigint, n numeric, f float8, o bool, d date, ts timestamp, tz timestamptz,
 	iv interval, u uuid, j json, jb jsonb, a int[], ta text[], e wv_enum, y bytea, r int4range, k wv_keys, "Odd ""name" text);
