@@ -33,6 +33,17 @@ INSERT INTO we_clients VALUES ('i', 1), ('j', 0);
 ROLLBACK;
 SELECT * FROM we_subjects;
 SELECT count(*) FROM sopflow.alerts WHERE kind = 'intake';
+-- what the transaction is to be tried again for is no fault of the row
+CREATE FUNCTION we_again(n int) RETURNS bool STABLE LANGUAGE plpgsql AS $$ BEGIN RAISE 'again' USING ERRCODE = 'serialization_failure'; END $$;
+CREATE TABLE we_again (id text, n int);
+SELECT sopflow.watch('we_again', 'WE', 'id', condition => 'we_again(n)', on_error => 'skip');
+INSERT INTO we_again VALUES ('k', 1);
+\echo :LAST_ERROR_SQLSTATE
+SELECT count(*) FROM we_again;
+SET client_min_messages = error;
+DROP TABLE we_again;
+RESET client_min_messages;
+DROP FUNCTION we_again;
 -- an SOP that is not valid in this transaction is an error like another
 BEGIN;
 UPDATE sopflow.sop_node SET action = 'we_none' WHERE sop_id = 'we';
