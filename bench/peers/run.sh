@@ -28,7 +28,7 @@ for m in "$@"; do
 	case $m in
 		m1) node bench.mjs m1 --reps "${REPS:-3}" --peers f3,f1,f2,graphile,pgboss,pgq,sopflow ;;
 		m2)
-			node bench.mjs m2 --reps "${REPS:-3}" --peers f1,f2,f2s,graphile,pgboss:default,pgboss:conc2,pgq:tick1k,sopflow,sopflow:pipelined,sopflow:broadcast
+			node bench.mjs m2 --reps "${REPS:-3}" --peers f1,f2,f2s,graphile,pgboss:default,pgboss:conc2,pgq:tick1k,sopflow,sopflow:pipelined
 			BATCH=100 BENCH_OUT=$BENCH_TMP/peers/results100 node bench.mjs m2 --reps "${REPS:-3}" --peers f2,sopflow,sopflow:pipelined
 			;;
 		m3) node bench.mjs m3 --reps "${REPS:-3}" --peers f1:notify,graphile,graphile:direct,pgboss:notify,pgq:tick10,sopflow,sopflow:broadcast ;;

@@ -6,7 +6,7 @@ import { client } from './lib.mjs';
 
 const BATCH = +(process.env.BATCH || 1000);
 const iso = (ms) => new Date(ms).toISOString();
-const fetchTasks = { name: 'sf_fetch', text: `select * from sopflow.fetch(array['NOOP'], ${BATCH})` };
+const fetchTasks = { name: 'sf_fetch', text: `select task_id, lease_token, subject_id, params from sopflow.fetch(array['NOOP'], ${BATCH})` };
 const ackTasks = (rows) => ({ name: 'sf_ack', text: 'select sopflow.ack_many($1::bigint[], $2::bigint[])', values: [rows.map((r) => r.task_id), rows.map((r) => r.lease_token)] });
 
 async function queueWorker(onJob, pipelined) {
