@@ -792,6 +792,9 @@ sopflow_watch_needs_rows(PG_FUNCTION_ARGS)
 Datum
 sopflow_place_watch(PG_FUNCTION_ARGS)
 {
+	/* it may have been dropped since the caller read of it */
+	if (get_rel_name(PG_GETARG_OID(0)) == NULL)
+		PG_RETURN_VOID();
 	place_trigger(PG_GETARG_OID(0));
 	CacheInvalidateRelcacheByRelid(PG_GETARG_OID(0));
 	PG_RETURN_VOID();

@@ -25,6 +25,7 @@ SELECT sopflow.watch('sopflow.sop', 'E', 'sop_id');
 SELECT sopflow.watch('pg_class', 'E', 'oid');
 SELECT sopflow.watch('nothing', 'E', 'id');
 SELECT sopflow.watch(4000000000, 'E', 'id');
+SELECT sopflow.place_watch(4000000000);
 SELECT sopflow.unwatch('v', 'E');
 SET ROLE wr_owner;
 SELECT sopflow.watch('clients', 'E', 'id');
