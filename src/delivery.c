@@ -104,12 +104,12 @@ sf_error_text(const ErrorData *edata)
 }
 
 /*
- * As SET CONSTRAINTS ALL.  In a security-restricted operation nothing may be
- * deferred, so a handler has all constraints checked at once.  What the caller
- * had before is not to be found out; deferred lets him write an SOP.
+ * In a security-restricted operation nothing may be deferred, so a handler has
+ * all constraints checked at once.  What the caller had before is not to be
+ * found out; deferred lets him write an SOP.
  */
-static void
-set_constraints(bool deferred)
+void
+sf_delivery_defer_constraints(bool deferred)
 {
 	ConstraintsSetStmt *stmt = makeNode(ConstraintsSetStmt);
 
@@ -134,9 +134,8 @@ call_handler(SfAction *action, const SfRun *run, const SfNode *node, const SfTas
 	SetUserIdAndSecContext(action->owner,
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	set_constraints(false);
+	sf_delivery_defer_constraints(false);
 
-	timed_out = false;
 	if (handler_timeout == MAX_TIMEOUTS)
 		handler_timeout = RegisterTimeout(USER_TIMEOUT, handler_timed_out);
 	/* again and again: a handler may catch the cancel */
@@ -158,7 +157,7 @@ call_handler(SfAction *action, const SfRun *run, const SfNode *node, const SfTas
 				 errmsg("handler %s returned null", action->handler),
 				 errhint("Return a jsonb value, '{}' when there is nothing to say.")));
 	PopActiveSnapshot();
-	set_constraints(true);
+	sf_delivery_defer_constraints(true);
 	/* not as at a commit: what it set for the session is put back too */
 	AtEOXact_GUC(false, nest);
 	return value;
@@ -182,6 +181,7 @@ sf_delivery_call(SfAction *action, const SfRun *run, const SfNode *node,
 	SfIdentity	saved;
 	volatile bool ok = true;
 
+	timed_out = false;
 	GetUserIdAndSecContext(&saved.userid, &saved.sec_context);
 	callback.callback = describe_task;
 	callback.arg = (void *) task;
@@ -204,7 +204,9 @@ sf_delivery_call(SfAction *action, const SfRun *run, const SfNode *node,
 	{
 		ErrorData  *edata;
 
-		disable_timeout(handler_timeout, false);
+		/* it may have failed before the first timeout of this session */
+		if (handler_timeout != MAX_TIMEOUTS)
+			disable_timeout(handler_timeout, false);
 		MemoryContextSwitchTo(context);
 		edata = CopyErrorData();
 		FlushErrorState();

@@ -34,4 +34,12 @@ extern bool sf_delivery_subject_exists(const SfSop *sop, const SfRun *run, char 
 /* an error as one line to keep */
 extern char *sf_error_text(const ErrorData *edata);
 
+/*
+ * As SET CONSTRAINTS ALL.  Each handler runs with constraints checked at once,
+ * and leaves them deferred.  Before PostgreSQL 18 whatever the transaction has
+ * deferred until then fires as the current user, so whoever passes on the work
+ * of a caller has to check his constraints first, as that caller.
+ */
+extern void sf_delivery_defer_constraints(bool deferred);
+
 #endif							/* SF_DELIVERY_H */

@@ -67,6 +67,7 @@ typedef struct SfBatch
 	bool		calls;			/* there is a task with a handler */
 	int			nheld;			/* tasks held and not among the items */
 	bool		notify_room;
+	SfIdentity	caller;
 	MemoryContext context;		/* for what lasts as long as the batch */
 	HTAB	   *doorbells;
 	Oid			marker;
@@ -157,6 +158,8 @@ take(SfBatch *batch, TupleTableSlot *slot)
 		case SF_LOCK_GONE:
 			return true;		/* cancelled or moved since our snapshot */
 	}
+	if (item->run != NULL)
+		item->run->last_step = Max(item->run->last_step, sf_task_step(item->task.task_id));
 	if (held_by != NULL)
 	{
 		sf_ledger_hold(batch->ledger, &item->task, held_by);
@@ -444,6 +447,20 @@ give_back(SfBatch *batch, int first)
 	pass->more = true;
 }
 
+/* What the caller has deferred must not fire as the owner of an action. */
+static void
+check_constraints(SfBatch *batch)
+{
+	SfIdentity	self;
+
+	GetUserIdAndSecContext(&self.userid, &self.sec_context);
+	sf_ident_leave(batch->caller);
+	sf_delivery_defer_constraints(false);
+	sf_ident_leave(self);
+	/* his triggers may have ended runs */
+	sf_ledger_reread(batch->ledger);
+}
+
 static void
 carry_out_all(SfBatch *batch)
 {
@@ -451,7 +468,10 @@ carry_out_all(SfBatch *batch)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(scratch);
 	TimestampTz begin = sf_clock_real();
+	bool		calls_for_caller = batch->calls && batch->pass->by_hand;
 
+	if (calls_for_caller)
+		check_constraints(batch);
 	sf_ledger_look(batch->ledger);
 	if (batch->calls)
 	{
@@ -479,6 +499,8 @@ carry_out_all(SfBatch *batch)
 		sf_marker_set(batch->marker, SF_MARKER_IDLE, false);
 		batch->pass->careful = false;
 	}
+	if (calls_for_caller)
+		sf_delivery_defer_constraints(true);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(scratch);
 }
@@ -512,6 +534,7 @@ sf_dispatch_pass(SfPass *pass)
 	batch.context = context;
 	batch.items = palloc(pass->max_tasks * sizeof(SfItem));
 	batch.notify_room = sf_notify_has_room();
+	GetUserIdAndSecContext(&batch.caller.userid, &batch.caller.sec_context);
 	batch.ledger = sf_ledger_open(true);
 	batch.now = sf_ledger_now(batch.ledger);
 
@@ -603,7 +626,7 @@ sf_dispatch_expire(BlockNumber *block, TimestampTz *next_expiry)
 			if (expire_offer(ledger, &offers[i]))
 				expired++;
 			else
-				*next_expiry = now + USECS_PER_SEC / 50;
+				*next_expiry = Min(*next_expiry, now + USECS_PER_SEC / 50);
 		}
 	}
 	*block = last < nblocks ? last : 0;
@@ -635,19 +658,22 @@ sf_dispatch_alerts(void)
 {
 	SfAlerts	alerts = {NULL};
 	Datum		values[2];
-	SfScan	   *scan = sf_scan_open(SF_REL_ALERT, SF_REL_ALERT_UNSENT, GetActiveSnapshot(), 0);
+	SfScan	   *scan;
 	bool		unsent;
 
 	/* there is none at the end of almost every pass */
+	scan = sf_scan_open(SF_REL_ALERT, SF_REL_ALERT_UNSENT, sf_snapshot_push(), 0);
 	sf_scan_start(scan, NULL, 0);
 	unsent = sf_scan_next(scan);
 	sf_scan_close(scan);
-	if (!unsent || !sf_notify_has_room() ||
-		sf_plan_run(SF_PLAN_ALERTS_UNSENT, NULL, NULL, send_alert, &alerts) == 0)
-		return;
-	values[0] = TimestampTzGetDatum(sf_clock_now());
-	values[1] = makeArrayResult(alerts.ids, CurrentMemoryContext);
-	sf_plan_run(SF_PLAN_ALERTS_SENT, values, NULL, NULL, NULL);
+	if (unsent && sf_notify_has_room() &&
+		sf_plan_run(SF_PLAN_ALERTS_UNSENT, NULL, NULL, send_alert, &alerts) > 0)
+	{
+		values[0] = TimestampTzGetDatum(sf_clock_now());
+		values[1] = makeArrayResult(alerts.ids, CurrentMemoryContext);
+		sf_plan_run(SF_PLAN_ALERTS_SENT, values, NULL, NULL, NULL);
+	}
+	sf_snapshot_pop();
 }
 
 void

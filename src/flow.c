@@ -20,6 +20,8 @@
 #include "stats.h"
 
 #define MAX_SUBJECT_LENGTH	1000
+/* longest delay of a node: a hundred years each in months, days and time */
+#define MAX_DELAY	(301 * 366 * USECS_PER_DAY)
 #define MAX_ERROR_LENGTH	4000	/* bytes of an error that are kept */
 
 void
@@ -43,6 +45,11 @@ check_event(const SfEvent *event)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("time of an event must be finite")));
+	/* a due time that cannot be had later on would stop the dispatch */
+	if (event->occurred_at > END_TIMESTAMP - MAX_DELAY)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("due time is out of range")));
 }
 
 static void
@@ -279,9 +286,12 @@ advance(SfLedger *ledger, SfRun *run, const SfTask *task, TimestampTz completed_
 		return;
 	}
 	if (task->retried && version->nodes[task->node].go_on &&
-		is_written(sf_task_id(run->run_id, step)))
+		(step <= run->last_step || is_written(sf_task_id(run->run_id, step))))
 	{
-		/* it was dead, the run went on without it, and it was redriven */
+		/*
+		 * It was dead, the run went on without it, and it was redriven.  What
+		 * this call took is in no table for now.
+		 */
 		sf_ledger_touch(ledger, run);
 		return;
 	}

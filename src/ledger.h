@@ -67,6 +67,7 @@ typedef struct SfRun
 	SfVersion  *version;
 	bool		touched;		/* a task of it ended: see whether it has */
 	bool		offered;		/* this call offered one of its tasks */
+	int			last_step;		/* greatest one of the tasks that this call took */
 	bool		finished;		/* its only task ended: nothing is left to look for */
 	SfRunState	state;			/* what it is to become */
 	char	   *reason;

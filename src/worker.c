@@ -411,11 +411,7 @@ do_pass(void)
 	pass.careful = self.careful;
 	sf_dispatch_pass(&pass);
 	if (self.number == 0)
-	{
-		PushActiveSnapshot(GetLatestSnapshot());
 		sf_dispatch_alerts();
-		PopActiveSnapshot();
-	}
 	end_work();
 
 	/* it has committed */

@@ -123,6 +123,59 @@ SET sopflow.clock = '2030-01-07 09:03+00';
 SELECT sopflow.run_due();
 SELECT status, attempt, last_error FROM shown WHERE sop_id = 'late' AND attempt = 2 AND status = 'done';
 
+-- What the caller has deferred until his commit is his, and fires as himself.
+CREATE ROLE regress_operator;
+GRANT USAGE ON SCHEMA sopflow TO regress_operator;
+GRANT EXECUTE ON FUNCTION sopflow.run_due TO regress_operator;
+CREATE TABLE fired_as (role name);
+GRANT INSERT ON fired_as TO PUBLIC;
+CREATE TABLE deferred (checked bool);
+GRANT INSERT ON deferred TO regress_operator;
+CREATE FUNCTION note_role() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NOT NEW.checked THEN
+		RAISE EXCEPTION 'checked as %', current_user;
+	END IF;
+	INSERT INTO public.fired_as VALUES (current_user);
+	RETURN NULL;
+END
+$$;
+CREATE CONSTRAINT TRIGGER note_role AFTER INSERT ON deferred DEFERRABLE INITIALLY DEFERRED
+	FOR EACH ROW EXECUTE FUNCTION note_role();
+SELECT sopflow.start('late', 6) AS run \gset
+SET ROLE regress_operator;
+BEGIN;
+INSERT INTO deferred VALUES (true);
+SELECT sopflow.run_due();
+INSERT INTO deferred VALUES (true);
+COMMIT;
+RESET ROLE;
+SELECT * FROM fired_as;
+SELECT sopflow.start('late', 6) AS run \gset
+SET ROLE regress_operator;
+BEGIN;
+INSERT INTO deferred VALUES (false);
+SELECT sopflow.run_due();
+ROLLBACK;
+RESET ROLE;
+SELECT sopflow.run_due();
+DROP TABLE deferred, fired_as;
+DROP FUNCTION note_role;
+DROP OWNED BY regress_operator;
+DROP ROLE regress_operator;
+
+-- The first handler of a session may be one that is not there.
+\c -
+SET datestyle = 'ISO';
+SET timezone = 'UTC';
+SET sopflow.clock = '2030-01-07 09:04+00';
+SELECT sopflow.start('late', 8) AS run \gset
+ALTER FUNCTION one.handle RENAME TO away;
+SELECT sopflow.run_due();
+SELECT status, attempt, last_error FROM sopflow.tasks WHERE run_id = :run;
+ALTER FUNCTION one.away RENAME TO handle;
+SELECT sopflow.cancel('8');
+
 -- An action that is in use cannot go, save where the SOP is a draft; its tasks
 -- die of it.
 SELECT sopflow.start('late', 7) AS run \gset

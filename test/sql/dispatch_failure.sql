@@ -73,5 +73,32 @@ SET sopflow.clock = '2030-02-04 09:03+00';
 SELECT sopflow.run_due();
 SELECT node_id, status, due_at, attempt, last_error, finished_at FROM shown WHERE sop_id = 'attempts' ORDER BY attempt;
 SELECT state, ended_at FROM sopflow.runs WHERE sop_id = 'attempts';
+
+-- One that was dead is redriven, and what the run went on with is due in the
+-- same pass: it is carried out once, before or after the other.
+CREATE TABLE mended ();
+CREATE FUNCTION until_mended(w sopflow.work) RETURNS jsonb LANGUAGE sql AS
+	'SELECT to_jsonb(1 / (SELECT count(*) FROM public.mended))';
+INSERT INTO sopflow.action (action, delivery, handler, max_attempts)
+	VALUES ('MEND', 'call', 'public.until_mended', 1);
+BEGIN;
+INSERT INTO sopflow.sop (sop_id) VALUES ('mend');
+INSERT INTO sopflow.sop_node (sop_id, node_id, action, delay, next, on_failure)
+	VALUES ('mend', 'one', 'MEND', '0', 'two', 'continue'), ('mend', 'two', 'MEND', '1h', NULL, 'stop');
+COMMIT;
+SET sopflow.clock = '2030-02-11 09:00+00';
+SELECT count(sopflow.start('mend', i)) FROM generate_series(1, 2) i;
+SELECT sopflow.run_due();
+INSERT INTO mended DEFAULT VALUES;
+SET sopflow.clock = '2030-02-11 10:00+00';
+SELECT sopflow.redrive('MEND');
+SELECT sopflow.reschedule(task_id, '2030-02-11 09:30+00') FROM sopflow.tasks
+	WHERE sop_id = 'mend' AND subject_id = '2' AND node_id = 'two';
+SELECT sopflow.run_due();
+SELECT sopflow.run_due();
+SELECT subject_id, node_id, status, due_at, finished_at FROM sopflow.tasks WHERE sop_id = 'mend' ORDER BY task_id;
+SELECT state FROM sopflow.runs WHERE sop_id = 'mend';
 DROP VIEW shown;
 DROP FUNCTION refuse CASCADE;
+DROP FUNCTION until_mended CASCADE;
+DROP TABLE mended;

@@ -35,6 +35,8 @@ SELECT sopflow.emit('ES', '1', '[]');
 SELECT sopflow.emit('ES', '1', 'null');
 \echo :LAST_ERROR_SQLSTATE
 SELECT sopflow.emit('ES', '1', occurred_at => 'infinity');
+-- no due time of it could be had: that would come out in a dispatch pass
+SELECT sopflow.emit('ES', '1', occurred_at => '294276-01-01 00:00+00');
 \echo :LAST_ERROR_SQLSTATE
 SELECT sopflow.start(NULL, '1');
 \echo :LAST_ERROR_SQLSTATE
