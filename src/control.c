@@ -167,6 +167,8 @@ sf_control_redrive(const char *action, ArrayType *task_ids)
 							tasks.ids[i])));
 			continue;
 		}
+		/* if somebody else took the task meanwhile, the run may have nothing left */
+		sf_ledger_touch(ledger, run);
 		scan = sf_ledger_scan(ledger, SF_REL_DEAD_PKEY);
 		if (!sf_scan_int8(scan, tasks.ids[i]))
 			continue;
