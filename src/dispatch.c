@@ -536,6 +536,7 @@ sf_dispatch_pass(SfPass *pass)
 	batch.notify_room = sf_notify_has_room();
 	GetUserIdAndSecContext(&batch.caller.userid, &batch.caller.sec_context);
 	batch.ledger = sf_ledger_open(true);
+	sf_ledger_hurry(batch.ledger);
 	batch.now = sf_ledger_now(batch.ledger);
 
 	take_due(&batch);
@@ -588,6 +589,7 @@ sf_dispatch_expire(BlockNumber *block, TimestampTz *next_expiry)
 	BlockNumber last = Min((uint64) *block + SWEEP_BLOCKS, nblocks);
 	int64		expired = 0;
 
+	sf_ledger_hurry(ledger);
 	if (*block < last)
 	{
 		ItemPointerData low;

@@ -16,6 +16,7 @@
 #include "clock.h"
 #include "errors.h"
 #include "flow.h"
+#include "hold.h"
 #include "plan.h"
 #include "stats.h"
 
@@ -176,6 +177,23 @@ exit_runs(SfLedger *ledger, const char *event, const char *subject_id, List *sop
 	return ended;
 }
 
+/*
+ * The SOPs that the event starts and ends; those that it starts stay until we
+ * commit.  Read again after the locks: one may have been deleted meanwhile.
+ */
+static void
+find_sops(const char *event, List **starts, List **exits)
+{
+	ListCell   *lc;
+
+	for (int i = 0; i < 2; i++)
+	{
+		sf_definition_event(event, starts, exits);
+		foreach(lc, *starts)
+			sf_hold_start(((SfSop *) lfirst(lc))->sop_id);
+	}
+}
+
 int64
 sf_flow_events(const char *event, const SfEvent *events, int nevents)
 {
@@ -189,7 +207,7 @@ sf_flow_events(const char *event, const SfEvent *events, int nevents)
 	for (int i = 0; i < nevents; i++)
 		check_event(&events[i]);
 	sf_stats_count(SF_COUNT_EVENTS, nevents);
-	sf_definition_event(event, &starts, &exits);
+	find_sops(event, &starts, &exits);
 	if (starts == NIL && exits == NIL)
 		return 0;
 	ending = list_copy(exits);
@@ -236,13 +254,15 @@ sf_flow_events(const char *event, const SfEvent *events, int nevents)
 int64
 sf_flow_start(const char *sop_id, const SfEvent *event)
 {
-	SfSop	   *sop = sf_definition_sop(sop_id);
+	SfSop	   *sop;
 	SfVersion  *version;
 	SfLedger   *ledger;
 	bool		started;
 	int64		run_id;
 
 	check_event(event);
+	sf_hold_start(sop_id);
+	sop = sf_definition_sop(sop_id);
 	if (sop == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

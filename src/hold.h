@@ -18,6 +18,24 @@
 extern bool sf_hold_begin(SfRel kind, const char *name);
 
 /*
+ * About to start a run of the SOP: keep off whoever would delete it until our
+ * rows can be seen.  Waits for one who is at it.
+ */
+extern void sf_hold_start(const char *sop_id);
+
+/*
+ * About to delete the SOP: false where runs are being started now.  Does not
+ * wait, since those who start runs would queue behind us.
+ */
+extern bool sf_hold_delete(const char *sop_id);
+
+/*
+ * About to count failures of an action: one at a time until the end of the
+ * transaction.  False, where `wait` is, when somebody else is at it.
+ */
+extern bool sf_hold_failures(int32 action_id, bool wait);
+
+/*
  * A pause has begun or ended in this transaction: wait for those who hold
  * tasks meanwhile, before looking for what they held.
  */

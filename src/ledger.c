@@ -22,6 +22,7 @@
 #include "clock.h"
 #include "errors.h"
 #include "history.h"
+#include "hold.h"
 #include "ledger.h"
 #include "plan.h"
 #include "shm.h"
@@ -53,6 +54,7 @@ struct SfLedger
 	List	   *touched;		/* of SfRun * */
 	HTAB	   *streaks;		/* of SfStreak */
 	int64		cancelled;
+	bool		hurry;			/* wait for nobody */
 	uint64		ends;			/* runs_ended, less what others ended since */
 };
 
@@ -130,6 +132,12 @@ sf_ledger_open(bool ends)
 	ledger->snapshot = sf_snapshot_push();
 	ledger->ends = runs_ended;
 	return ledger;
+}
+
+void
+sf_ledger_hurry(SfLedger *ledger)
+{
+	ledger->hurry = true;
 }
 
 Snapshot
@@ -876,16 +884,24 @@ add_failures(SfLedger *ledger, const SfAction *action, int failures)
 		alert_failures(ledger, action, result[0]);
 }
 
+/* whether failures of the action are counted */
+static bool
+has_streak(SfLedger *ledger, const SfAction *action)
+{
+	SfScan	   *scan = sf_ledger_scan(ledger, SF_REL_ACTION_STATE_PKEY);
+	ScanKeyData key;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(action->action_id));
+	sf_scan_start(scan, &key, 1);
+	return sf_scan_next(scan);
+}
+
 static void
 end_streak(SfLedger *ledger, const SfAction *action)
 {
-	SfScan	   *scan = sf_ledger_scan(ledger, SF_REL_ACTION_STATE_PKEY);
 	Datum		values[1] = {Int32GetDatum(action->action_id)};
-	ScanKeyData key;
 
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT4EQ, values[0]);
-	sf_scan_start(scan, &key, 1);
-	if (sf_scan_next(scan))
+	if (has_streak(ledger, action))
 		sf_plan_run(SF_PLAN_SUCCESS, values, NULL, NULL, NULL);
 }
 
@@ -913,6 +929,12 @@ settle_streaks(SfLedger *ledger)
 
 		streak = lfirst(lc);
 		alert_after = streak->action->alert_after;
+		if (streak->failures == 0 && streak->before == 0 && streak->longest == 0 &&
+			!has_streak(ledger, streak->action))
+			continue;
+		/* a count that is missed now and then costs less than a worker that waits */
+		if (!sf_hold_failures(streak->action_id, !ledger->hurry))
+			continue;
 		/* one that began in an earlier call may have come to its alert in this */
 		if (streak->before > 0 && alert_after > 0)
 		{

@@ -85,6 +85,9 @@ extern SfLedger *sf_ledger_open(bool ends);
 /* write everything, end runs that have ended, become oneself again */
 extern void sf_ledger_close(SfLedger *ledger);
 
+/* a dispatcher's: what others hold is put off and not waited for */
+extern void sf_ledger_hurry(SfLedger *ledger);
+
 extern Snapshot sf_ledger_snapshot(SfLedger *ledger);
 extern TimestampTz sf_ledger_now(SfLedger *ledger);
 

@@ -33,6 +33,7 @@
 #include "control.h"
 #include "definition.h"
 #include "errors.h"
+#include "hold.h"
 #include "ident.h"
 #include "plan.h"
 #include "shm.h"
@@ -240,6 +241,11 @@ refuse_active(const char *sop_id)
 {
 	Datum		values[1] = {CStringGetTextDatum(sop_id)};
 
+	if (!sf_hold_delete(sop_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("SOP \"%s\" cannot be deleted: runs of it are being started", sop_id),
+				 errhint("Set enabled = false first, and try again when open transactions have ended.")));
 	if (sf_plan_run(SF_PLAN_SOP_RUNS, values, NULL, NULL, NULL) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
