@@ -1,6 +1,7 @@
 -- ---------------------------------------------------------------------------
 -- Storage, by temperature: rows move from table to table and carry no status.
--- All of these are written by the module itself; see doc/design.md.
+-- All of these are written by the module itself; see doc/design.md.  Ids are
+-- compared by their bytes, whatever the collation of the database.
 -- task_id = run_id * 65536 + step, so the tasks of a run are a range of the key.
 -- ---------------------------------------------------------------------------
 
@@ -17,8 +18,8 @@ CREATE TABLE sopflow.run (
 	started_at		timestamptz NOT NULL,
 	slot			bigint NOT NULL,
 	version_id		int NOT NULL,
-	sop_id			text NOT NULL,
-	subject_id		text NOT NULL,
+	sop_id			text COLLATE "C" NOT NULL,
+	subject_id		text COLLATE "C" NOT NULL,
 	context			jsonb,
 	CONSTRAINT run_pkey PRIMARY KEY (run_id)
 ) USING heap;
@@ -104,8 +105,8 @@ CREATE TABLE sopflow.run_history (
 	ended_at		timestamptz NOT NULL,
 	version_id		int NOT NULL,
 	state			text NOT NULL,
-	sop_id			text NOT NULL,
-	subject_id		text NOT NULL,
+	sop_id			text COLLATE "C" NOT NULL,
+	subject_id		text COLLATE "C" NOT NULL,
 	context			jsonb,
 	reason			text
 ) PARTITION BY RANGE (ended_at);
