@@ -6,7 +6,7 @@
 # Copies the harness, adds sopflow.mjs to its adapters, installs its packages
 # from npm and runs the measures on a private server like that of bench/run.sh.
 #   REPS=3          rounds           M4_FUTURE=1000000   far-future jobs of m4
-#   M5_SECS=300     steady phase of m5
+#   M5_SECS=300     steady phase of m5           M3_PEERS, M4_PEERS   other lists
 : "${PEERS:?set PEERS to the folder of the peer harness}"
 HERE=$(cd "$(dirname "$0")" && pwd)
 source "$HERE/../server.sh"
@@ -31,10 +31,11 @@ for m in "$@"; do
 			node bench.mjs m2 --reps "${REPS:-3}" --peers f1,f2,f2s,graphile,pgboss:default,pgboss:conc2,pgq:tick1k,sopflow,sopflow:pipelined
 			BATCH=100 BENCH_OUT=$BENCH_TMP/peers/results100 node bench.mjs m2 --reps "${REPS:-3}" --peers f2,sopflow,sopflow:pipelined
 			;;
-		m3) node bench.mjs m3 --reps "${REPS:-3}" --peers f1:notify,graphile,graphile:direct,pgboss:notify,pgq:tick10,sopflow,sopflow:broadcast ;;
+		m3) node bench.mjs m3 --reps "${REPS:-3}" --peers "${M3_PEERS:-f1:notify,graphile,graphile:direct,pgboss:notify,pgq:tick10,sopflow,sopflow:broadcast}" ;;
 		m4)
-			node bench.mjs m4 --reps "${REPS:-3}" --peers f1:poll10,graphile:poll100,pgboss:tuned,sopflow,sopflow:broadcast
-			[ "${M4_FUTURE:=1000000}" = 0 ] || node bench.mjs m4 --reps "${REPS:-3}" --future "$M4_FUTURE" --peers f1:poll10,graphile:poll100,pgboss:tuned,sopflow,sopflow:broadcast
+			: "${M4_PEERS:=f1:poll10,graphile:poll100,pgboss:tuned,sopflow,sopflow:broadcast}"
+			node bench.mjs m4 --reps "${REPS:-3}" --peers "$M4_PEERS"
+			[ "${M4_FUTURE:=1000000}" = 0 ] || node bench.mjs m4 --reps "${REPS:-3}" --future "$M4_FUTURE" --peers "$M4_PEERS"
 			;;
 		m5) node bench.mjs m5 --reps 1 --secs "${M5_SECS:-180}" --peers f1:poll10,f2:poll10,graphile,pgboss:tuned,pgq:tick100,sopflow ;;
 		m6) node bench.mjs m6 --reps "${REPS:-3}" --peers f1:poll10,graphile,graphile:poll100,pgboss:default2s,pgboss:tuned,pgq:tick1000,sopflow ;;
