@@ -310,7 +310,7 @@ advance(SfLedger *ledger, SfRun *run, const SfTask *task, TimestampTz completed_
 	{
 		/*
 		 * It was dead, the run went on without it, and it was redriven.  What
-		 * this call took is in no table for now.
+		 * this call took is in no table yet.
 		 */
 		sf_ledger_touch(ledger, run);
 		return;
