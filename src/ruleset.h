@@ -1,0 +1,287 @@
+/*
+ * ruleset.h
+ *	  Rule sets as compiled and cached by each session.
+ */
+#ifndef SF_RULESET_H
+#define SF_RULESET_H
+
+#include "postgres.h"
+#include "nodes/bitmapset.h"
+#include "nodes/execnodes.h"
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+#include "utils/plancache.h"
+#include "utils/rangetypes.h"
+
+#include "frame.h"
+#include "ident.h"
+#include "match.h"
+#include "template.h"
+
+/* a compiled value: an expression over the frame */
+typedef struct SfValue
+{
+	Expr	   *expr;			/* planned */
+	ExprState  *state;			/* made on first use */
+	Oid			type;
+	Bitmapset  *reads;
+	bool		lazy;			/* reads slots that are filled when reached */
+	char	   *text;
+	SfOutput	output;
+} SfValue;
+
+/* text with {{expressions}} */
+typedef struct SfText
+{
+	int			nparts;
+	struct SfTextPart
+	{
+		char	   *literal;	/* NULL: value */
+		SfValue    *value;
+		char	   *otherwise;	/* for a null; NULL: nothing */
+	}		   *parts;
+} SfText;
+
+/* jsonb whose strings are such texts */
+typedef struct SfJsonText
+{
+	Jsonb	   *json;
+	int			ntexts;			/* strings of json, in its order */
+	SfText	  **texts;			/* NULL: as it is */
+} SfJsonText;
+
+typedef enum SfRuleActionKind
+{
+	SF_DO_DENY,
+	SF_DO_MESSAGE,
+	SF_DO_SET,
+	SF_DO_RESULT,
+	SF_DO_EMIT,
+	SF_DO_CALL
+} SfRuleActionKind;
+
+typedef struct SfRuleAction
+{
+	SfRuleActionKind kind;
+	SfText	   *text;			/* DENY, MESSAGE */
+	char	   *code;			/* DENY, MESSAGE; NULL: none */
+	int			nassigns;		/* SET */
+	int		   *targets;		/* slots */
+	SfValue   **values;
+	SfJsonText *result;			/* RESULT */
+	char	   *event;			/* EMIT */
+	SfValue    *subject;
+	SfJsonText *event_context;	/* or NULL */
+	char	   *function;		/* CALL: its name */
+	Oid			function_oid;
+	FmgrInfo	function_fn;
+} SfRuleAction;
+
+typedef struct SfRule
+{
+	char	   *name;
+	int			rule_id;
+	int			priority;
+	char	   *condition;		/* its text */
+	int			natoms;			/* all of them must be true */
+	int		   *atoms;			/* in the order of the text */
+	Bitmapset  *reads;			/* by the condition */
+	int			nactions;
+	SfRuleAction *actions;
+	Jsonb	   *action_json;	/* as written */
+	RangeType  *valid;			/* NULL: always */
+	/* of this firing */
+	bool		fired;
+	uint64		fired_at;		/* frame->changes before its actions */
+	/* since last handed on to shared memory */
+	uint32		evaluated;
+	uint32		triggered;
+	uint32		denied;
+	uint32		failed;
+	bool		counted;		/* it is on the list of those with counts */
+} SfRule;
+
+typedef enum SfGroupKind
+{
+	SF_GROUP_UNIT,
+	SF_GROUP_ACTIVATION,
+	SF_GROUP_CONDITIONAL,
+	SF_GROUP_UNIQUE,
+	SF_GROUP_ANY,
+	SF_GROUP_COLLECT
+} SfGroupKind;
+
+/* a rule or a group, in the order of firing */
+typedef struct SfItem
+{
+	SfRule	   *rule;			/* NULL: a group */
+	struct SfGroup *group;
+	int			priority;
+	const char *name;
+	int64		seq;
+} SfItem;
+
+typedef struct SfGroup
+{
+	char	   *name;
+	SfGroupKind kind;
+	int			priority;
+	char	   *parent;			/* NULL: none */
+	int			nitems;
+	SfItem	   *items;
+} SfGroup;
+
+typedef enum SfHook
+{
+	SF_HOOK_BEFORE_FIRE,
+	SF_HOOK_AFTER_FIRE,
+	SF_HOOK_BEFORE_EVALUATE,
+	SF_HOOK_AFTER_EVALUATE,
+	SF_HOOK_ON_SUCCESS,
+	SF_HOOK_ON_FAILURE,
+	SF_HOOKS
+} SfHook;
+
+typedef enum SfTrace
+{
+	SF_TRACE_OFF,
+	SF_TRACE_FIRED,
+	SF_TRACE_FULL
+} SfTrace;
+
+typedef struct SfParam
+{
+	char	   *name;
+	Oid			type;
+	int16		typlen;
+	bool		typbyval;
+	Datum		value;
+	bool		isnull;
+	int			noverrides;
+	struct SfOverride
+	{
+		char	   *scope;
+		Datum		value;
+		bool		isnull;
+	}		   *overrides;
+	int			slot;			/* or -1 */
+} SfParam;
+
+typedef struct SfQuota
+{
+	char	   *name;
+	Oid			type;
+	char	   *query;
+	SfValue    *key;
+	struct SfQuery *plan;
+	int			slot;			/* or -1 */
+} SfQuota;
+
+/* a prepared query over the frame */
+typedef struct SfQuery
+{
+	struct _SPI_plan *plan;
+	SfFrameReader reader;
+} SfQuery;
+
+typedef struct SfRuleSet
+{
+	char	   *name;
+	int64		revision;
+	int64		param_revision;
+	bool		enabled;
+	Oid			owner;
+	char	   *search_path;
+	bool		skip_applied;
+	bool		skip_failed;
+	bool		skip_non_triggered;
+	int			threshold;
+	bool		all_denials;
+	bool		abort_on_error;
+	bool		inference;
+	int			max_steps;
+	SfTrace		trace;
+	bool		has_ranges;		/* some rule has `valid` */
+	char	   *hooks[SF_HOOKS];	/* NULL: none */
+	Oid			hook_oids[SF_HOOKS];
+	FmgrInfo	hook_fns[SF_HOOKS];
+	bool		has_hooks;
+	SfFrame    *frame;
+	int			nparams;
+	SfParam    *params;
+	int			nscopes;
+	SfValue   **scopes;
+	int			nquotas;
+	SfQuota    *quotas;
+	int			nrules;
+	SfRule	   *rules;
+	int			ngroups;
+	SfGroup    *groups;
+	int			nitems;			/* of the top level */
+	SfItem	   *items;
+	SfMatch    *match;			/* atoms, memo, index */
+	List	   *grantees;		/* OIDs of roles that may fire it */
+	List	   *functions;		/* OIDs of functions of users that it calls */
+	bool		needs_path;		/* evaluate under search_path: a user's code is part of it */
+	CachedExpression *expressions;
+	ExprContext *econtext;
+	MemoryContext context;		/* all of the above */
+	MemoryContext work;			/* of a firing */
+	MemoryContextCallback cleanup;
+	bool		in_use;
+	/* bindings of triggers to relations, of enforce */
+	List	   *bindings;
+} SfRuleSet;
+
+extern void sf_ruleset_init(void);
+
+/*
+ * The rule set as of the start of this top-level statement, own changes
+ * included; an error where there is none, or it does not compile, or its owner
+ * is gone.  It stays until the transaction ends at least.  `in_use` ones are
+ * passed by: another is compiled.
+ */
+extern SfRuleSet *sf_ruleset_get(const char *name);
+
+/* whether `set`, got earlier by the same name, is still what sf_ruleset_get would return */
+extern bool sf_ruleset_is_current(SfRuleSet *set);
+
+/* an error unless the role may fire the set */
+extern void sf_ruleset_demand_right(SfRuleSet *set, Oid role);
+
+/* definitions of rule sets changed: tell all sessions when this transaction commits */
+extern void sf_ruleset_changed(void);
+
+/* compile the set from what is stored now: an error where it is not valid */
+extern void sf_ruleset_check(const char *name);
+
+/* of SfRuleFault: everything that is wrong with it, and its owner */
+typedef struct SfRuleFault
+{
+	char	   *rule;			/* NULL: the set itself */
+	const char *column;
+	char	   *message;
+} SfRuleFault;
+
+extern List *sf_ruleset_faults(const char *name, Oid *owner);
+
+/* become the owner, restricted, under the set's search_path where it matters */
+typedef struct SfRuleScope
+{
+	SfIdentity	saved;
+	int			nest;			/* 0: settings were left alone */
+} SfRuleScope;
+
+extern void sf_ruleset_enter(SfRuleSet *set, SfRuleScope *scope);
+extern void sf_ruleset_leave(SfRuleScope *scope);
+
+/*
+ * Values, inside sf_ruleset_enter; slots that they read are filled first.
+ * Results live as long as the firing, or the slots they come from.
+ */
+extern void sf_ruleset_fill(SfRuleSet *set, const Bitmapset *slots);
+extern Datum sf_ruleset_value(SfRuleSet *set, SfValue *value, bool *isnull);
+extern char *sf_ruleset_text(SfRuleSet *set, SfText *text);
+extern Jsonb *sf_ruleset_json(SfRuleSet *set, SfJsonText *text);
+
+#endif							/* SF_RULESET_H */
