@@ -2,16 +2,12 @@
  * check.c
  *	  The check of a whole SOP, and the making of its next version.
  *
- * The definition triggers mark an SOP as changed; it is checked once, at commit
- * or when the changing transaction first uses it.  The row of the SOP is locked
- * by every edit, so no other transaction can mix its own edits in.  What was
- * checked is not forgotten but marked, since a rollback to a savepoint may take
- * back the version and leave the change: any rollback marks all as unchecked.
+ * When it is checked is up to pending.c.  The row of the SOP is locked by every
+ * edit, so no other transaction can mix its own edits in.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -19,7 +15,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -30,85 +25,8 @@
 #include "definition.h"
 #include "errors.h"
 #include "ident.h"
+#include "pending.h"
 #include "plan.h"
-
-typedef struct SfPending
-{
-	char	   *sop_id;
-	bool		checked;
-} SfPending;
-
-/* SOPs changed by this transaction, in TopTransactionContext */
-static List *pending = NIL;
-static int	unchecked = 0;
-
-static void
-at_transaction_end(XactEvent event, void *arg)
-{
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-	{
-		pending = NIL;
-		unchecked = 0;
-	}
-}
-
-static void
-at_subtransaction_end(SubXactEvent event, SubTransactionId mySubid,
-					  SubTransactionId parentSubid, void *arg)
-{
-	ListCell   *lc;
-
-	if (event != SUBXACT_EVENT_ABORT_SUB)
-		return;
-	unchecked = list_length(pending);
-	foreach(lc, pending)
-		((SfPending *) lfirst(lc))->checked = false;
-}
-
-void
-sf_check_init(void)
-{
-	RegisterXactCallback(at_transaction_end, NULL);
-	RegisterSubXactCallback(at_subtransaction_end, NULL);
-}
-
-static SfPending *
-find_pending(const char *sop_id)
-{
-	ListCell   *lc;
-
-	foreach(lc, pending)
-	{
-		SfPending  *p = lfirst(lc);
-
-		if (strcmp(p->sop_id, sop_id) == 0)
-			return p;
-	}
-	return NULL;
-}
-
-void
-sf_check_later(const char *sop_id)
-{
-	SfPending  *p = find_pending(sop_id);
-
-	if (p == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
-
-		p = palloc(sizeof(SfPending));
-		p->sop_id = pstrdup(sop_id);
-		p->checked = true;
-		pending = lappend(pending, p);
-		MemoryContextSwitchTo(old);
-	}
-	if (p->checked)
-		unchecked++;
-	p->checked = false;
-	sf_definition_changed();
-}
-
-/* --- the check itself --- */
 
 typedef struct SfDraftNode
 {
@@ -500,49 +418,27 @@ check_and_publish(const char *sop_id)
 	sf_definition_changed();
 }
 
-static void
-check_entry(SfPending *p)
+void
+sf_check_init(void)
 {
-	MemoryContext work;
-	MemoryContext old;
+	sf_pending_register(SF_PENDING_SOP, check_and_publish);
+}
 
-	if (p->checked)
-		return;
-	/* first the mark: check_and_publish reads definitions and must not come back here */
-	p->checked = true;
-	unchecked--;
-	work = AllocSetContextCreate(CurrentMemoryContext, "sopflow check", ALLOCSET_DEFAULT_SIZES);
-	old = MemoryContextSwitchTo(work);
-	PG_TRY();
-	{
-		check_and_publish(p->sop_id);
-	}
-	PG_CATCH();
-	{
-		p->checked = false;
-		unchecked++;
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(work);
+void
+sf_check_later(const char *sop_id)
+{
+	sf_pending_add(SF_PENDING_SOP, sop_id);
+	sf_definition_changed();
 }
 
 void
 sf_check_pending(void)
 {
-	if (unchecked == 0)
-		return;
-	/* by index: checking may add to the list */
-	for (int i = 0; i < list_length(pending); i++)
-		check_entry(list_nth(pending, i));
+	sf_pending_check_all(SF_PENDING_SOP);
 }
 
 void
 sf_check_one(const char *sop_id)
 {
-	SfPending  *p = find_pending(sop_id);
-
-	if (p != NULL)
-		check_entry(p);
+	sf_pending_check(SF_PENDING_SOP, sop_id);
 }

@@ -14,6 +14,7 @@
 #include "guc.h"
 #include "ident.h"
 #include "launcher.h"
+#include "pending.h"
 #include "shm.h"
 #include "utility.h"
 #include "watch.h"
@@ -30,6 +31,7 @@ _PG_init(void)
 	sf_ident_init();
 	sf_action_init();
 	sf_definition_init();
+	sf_pending_init();
 	sf_check_init();
 	sf_watch_init();
 	sf_collect_init();

@@ -27,11 +27,18 @@
 
 #define SF_DELAY_BITS			3
 #define SF_ACTION_BITS			2
-#define SF_ACTIONS				512 /* power of two */
+#define SF_ACTIONS				512
+#define SF_RULES				8192
 
-/* values of SfActionSlot.key that are no key */
-#define SF_ACTION_EMPTY			((uint64) 0)
-#define SF_ACTION_DELETED		PG_UINT64_MAX
+/*
+ * A key is looked for in so many places and no more: a table that is full must
+ * not cost those who find no room in it.
+ */
+#define SF_PROBES				128
+
+/* values that are no key: numbers of databases are neither 0 nor the greatest */
+#define SF_KEY_EMPTY			((uint64) 0)
+#define SF_KEY_DELETED			PG_UINT64_MAX
 
 /* what both kinds of histograms begin with */
 typedef struct SfHistogram
@@ -48,19 +55,32 @@ typedef struct SfSlotStats
 	pg_atomic_uint64 delay_buckets[SF_BUCKETS(SF_DELAY_BITS)];
 } SfSlotStats;
 
+/*
+ * What actions and rules are counted in begins with a key: database << 32 |
+ * number.  It is written under the stats lock and read freely: who counts for a
+ * key that changes meanwhile spoils one count.
+ */
 typedef struct SfActionSlot
 {
-	pg_atomic_uint64 key;		/* database << 32 | action; written under the
-								 * stats lock, read freely: who counts for a key
-								 * that changes meanwhile spoils one count */
+	pg_atomic_uint64 key;
 	pg_atomic_uint64 outcomes[SF_OUTCOME_DEAD + 1];
 	SfHistogram time;
 	pg_atomic_uint64 time_buckets[SF_BUCKETS(SF_ACTION_BITS)];
 } SfActionSlot;
 
+typedef struct SfRuleSlot
+{
+	pg_atomic_uint64 key;
+	pg_atomic_uint64 evaluated;
+	pg_atomic_uint64 fired;
+	pg_atomic_uint64 denied;
+	pg_atomic_uint64 failed;
+} SfRuleSlot;
+
 typedef struct SfStats
 {
 	SfActionSlot actions[SF_ACTIONS];
+	SfRuleSlot	rules[SF_RULES];
 	SfSlotStats slots[FLEXIBLE_ARRAY_MEMBER];
 } SfStats;
 
@@ -99,7 +119,12 @@ static int64 bucket_start(int bucket, int bits);
 static void summarize(SfHistogram *histogram, pg_atomic_uint64 *buckets, int bits,
 					  SfDelays *result);
 static float8 quantile(const int64 *buckets, int64 total, int bits, float8 q, int64 max);
-static SfActionSlot *find_action(uint64 key, uint64 *place);
+static uint64 key_of(int number);
+static pg_atomic_uint64 *find_key(uint64 key, void *slots, Size size, int n,
+								  pg_atomic_uint64 **room);
+static pg_atomic_uint64 *enter_key(uint64 key, void *slots, Size size, int n);
+static void forget_keys(Oid dboid, void *slots, Size size, int n);
+static bool next_key(int *cursor, void *slots, Size size, int n);
 
 Size
 sf_stats_shmem_size(void)
@@ -142,30 +167,50 @@ sf_stats_delay(int64 usec)
 void
 sf_stats_attempt(int action_id, SfOutcome outcome, int64 usec)
 {
-	uint64		key = ((uint64) MyDatabaseId) << 32 | (uint32) action_id;
-	uint64		place;
 	SfActionSlot *action;
 
 	if (stats == NULL)
 		return;
-	action = find_action(key, NULL);
+	action = (SfActionSlot *) enter_key(key_of(action_id), stats->actions,
+										sizeof(SfActionSlot), SF_ACTIONS);
 	if (action == NULL)
-	{
-		LWLockAcquire(stats_lock, LW_EXCLUSIVE);
-		action = find_action(key, &place);
-		if (action == NULL && place < SF_ACTIONS)
-		{
-			action = &stats->actions[place];
-			zero(action->outcomes, sizeof(SfActionSlot) - offsetof(SfActionSlot, outcomes), false);
-			pg_atomic_write_u64(&action->key, key);
-		}
-		LWLockRelease(stats_lock);
-		if (action == NULL)
-			return;				/* more actions than fit: not shown */
-	}
+		return;					/* more actions than fit: not shown */
 	pg_atomic_fetch_add_u64(&action->outcomes[outcome], 1);
 	if (usec >= 0)
 		observe(&action->time, action->time_buckets, SF_ACTION_BITS, usec);
+}
+
+void
+sf_stats_rule(int rule_id, int64 evaluated, int64 fired, int64 denied, int64 failed)
+{
+	SfRuleSlot *rule;
+
+	if (stats == NULL)
+		return;
+	rule = (SfRuleSlot *) enter_key(key_of(rule_id), stats->rules, sizeof(SfRuleSlot), SF_RULES);
+	if (rule == NULL)
+		return;					/* more rules than fit: not shown */
+	pg_atomic_fetch_add_u64(&rule->evaluated, evaluated);
+	if (fired != 0)
+		pg_atomic_fetch_add_u64(&rule->fired, fired);
+	if (denied != 0)
+		pg_atomic_fetch_add_u64(&rule->denied, denied);
+	if (failed != 0)
+		pg_atomic_fetch_add_u64(&rule->failed, failed);
+}
+
+void
+sf_stats_forget_rule(int rule_id)
+{
+	pg_atomic_uint64 *key;
+
+	if (stats == NULL)
+		return;
+	LWLockAcquire(stats_lock, LW_EXCLUSIVE);
+	key = find_key(key_of(rule_id), stats->rules, sizeof(SfRuleSlot), SF_RULES, NULL);
+	if (key != NULL)
+		pg_atomic_write_u64(key, SF_KEY_DELETED);
+	LWLockRelease(stats_lock);
 }
 
 void
@@ -174,13 +219,8 @@ sf_stats_reset(int slot, Oid dboid)
 	zero(stats->slots[slot].counters, sizeof(SfSlotStats), false);
 
 	LWLockAcquire(stats_lock, LW_EXCLUSIVE);
-	for (int i = 0; i < SF_ACTIONS; i++)
-	{
-		uint64		key = pg_atomic_read_u64(&stats->actions[i].key);
-
-		if (key != SF_ACTION_EMPTY && key != SF_ACTION_DELETED && (Oid) (key >> 32) == dboid)
-			pg_atomic_write_u64(&stats->actions[i].key, SF_ACTION_DELETED);
-	}
+	forget_keys(dboid, stats->actions, sizeof(SfActionSlot), SF_ACTIONS);
+	forget_keys(dboid, stats->rules, sizeof(SfRuleSlot), SF_RULES);
 	LWLockRelease(stats_lock);
 }
 
@@ -207,25 +247,33 @@ sf_stats_read(int64 *counters, SfDelays *delays)
 bool
 sf_stats_next_action(int *cursor, SfActionStats *result)
 {
-	if (stats == NULL)
-		return false;
-	for (; *cursor < SF_ACTIONS; (*cursor)++)
-	{
-		SfActionSlot *action = &stats->actions[*cursor];
-		uint64		key = pg_atomic_read_u64(&action->key);
+	SfActionSlot *action;
 
-		if (key == SF_ACTION_EMPTY || key == SF_ACTION_DELETED ||
-			(Oid) (key >> 32) != MyDatabaseId)
-			continue;
-		result->action_id = (int) (uint32) key;
-		result->done = pg_atomic_read_u64(&action->outcomes[SF_OUTCOME_DONE]);
-		result->failed = pg_atomic_read_u64(&action->outcomes[SF_OUTCOME_FAILED]);
-		result->dead = pg_atomic_read_u64(&action->outcomes[SF_OUTCOME_DEAD]);
-		summarize(&action->time, action->time_buckets, SF_ACTION_BITS, &result->times);
-		(*cursor)++;
-		return true;
-	}
-	return false;
+	if (stats == NULL || !next_key(cursor, stats->actions, sizeof(SfActionSlot), SF_ACTIONS))
+		return false;
+	action = &stats->actions[(*cursor)++];
+	result->action_id = (int) (uint32) pg_atomic_read_u64(&action->key);
+	result->done = pg_atomic_read_u64(&action->outcomes[SF_OUTCOME_DONE]);
+	result->failed = pg_atomic_read_u64(&action->outcomes[SF_OUTCOME_FAILED]);
+	result->dead = pg_atomic_read_u64(&action->outcomes[SF_OUTCOME_DEAD]);
+	summarize(&action->time, action->time_buckets, SF_ACTION_BITS, &result->times);
+	return true;
+}
+
+bool
+sf_stats_next_rule(int *cursor, SfRuleStats *result)
+{
+	SfRuleSlot *rule;
+
+	if (stats == NULL || !next_key(cursor, stats->rules, sizeof(SfRuleSlot), SF_RULES))
+		return false;
+	rule = &stats->rules[(*cursor)++];
+	result->rule_id = (int) (uint32) pg_atomic_read_u64(&rule->key);
+	result->evaluated = pg_atomic_read_u64(&rule->evaluated);
+	result->fired = pg_atomic_read_u64(&rule->fired);
+	result->denied = pg_atomic_read_u64(&rule->denied);
+	result->failed = pg_atomic_read_u64(&rule->failed);
+	return true;
 }
 
 static void
@@ -317,29 +365,88 @@ quantile(const int64 *buckets, int64 total, int bits, float8 q, int64 max)
 	return 0;
 }
 
+static uint64
+key_of(int number)
+{
+	return ((uint64) MyDatabaseId) << 32 | (uint32) number;
+}
+
+static pg_atomic_uint64 *
+key_at(void *slots, Size size, int i)
+{
+	return (pg_atomic_uint64 *) ((char *) slots + i * size);
+}
+
 /*
- * The entry of an action, or NULL.  *place is then where it may be entered,
- * SF_ACTIONS when there is no room.
+ * The slot of a key, or NULL.  *room is then where it may be entered, NULL when
+ * there is none.
  */
-static SfActionSlot *
-find_action(uint64 key, uint64 *place)
+static pg_atomic_uint64 *
+find_key(uint64 key, void *slots, Size size, int n, pg_atomic_uint64 **room)
 {
 	uint32		start = murmurhash32((uint32) (key >> 32) ^ murmurhash32((uint32) key));
-	uint64		room = SF_ACTIONS;
 
-	for (int i = 0; i < SF_ACTIONS; i++)
+	if (room != NULL)
+		*room = NULL;
+	for (int i = 0; i < SF_PROBES; i++)
 	{
-		uint32		at = (start + i) % SF_ACTIONS;
-		uint64		found = pg_atomic_read_u64(&stats->actions[at].key);
+		pg_atomic_uint64 *at = key_at(slots, size, (start + i) % n);
+		uint64		found = pg_atomic_read_u64(at);
 
 		if (found == key)
-			return &stats->actions[at];
-		if (room == SF_ACTIONS && (found == SF_ACTION_EMPTY || found == SF_ACTION_DELETED))
-			room = at;
-		if (found == SF_ACTION_EMPTY)
+			return at;
+		if (room != NULL && *room == NULL && (found == SF_KEY_EMPTY || found == SF_KEY_DELETED))
+			*room = at;
+		if (found == SF_KEY_EMPTY)
 			break;
 	}
-	if (place != NULL)
-		*place = room;
 	return NULL;
+}
+
+/* The slot of a key, from zero if it is new; NULL when there is no room. */
+static pg_atomic_uint64 *
+enter_key(uint64 key, void *slots, Size size, int n)
+{
+	pg_atomic_uint64 *room;
+	pg_atomic_uint64 *at = find_key(key, slots, size, n, &room);
+
+	if (at != NULL || room == NULL)
+		return at;
+	LWLockAcquire(stats_lock, LW_EXCLUSIVE);
+	at = find_key(key, slots, size, n, &room);
+	if (at == NULL && room != NULL)
+	{
+		at = room;
+		zero(at + 1, size - sizeof(*at), false);
+		pg_atomic_write_u64(at, key);
+	}
+	LWLockRelease(stats_lock);
+	return at;
+}
+
+static void
+forget_keys(Oid dboid, void *slots, Size size, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		pg_atomic_uint64 *at = key_at(slots, size, i);
+		uint64		key = pg_atomic_read_u64(at);
+
+		if (key != SF_KEY_EMPTY && key != SF_KEY_DELETED && (Oid) (key >> 32) == dboid)
+			pg_atomic_write_u64(at, SF_KEY_DELETED);
+	}
+}
+
+/* Go on to the next slot of the current database, *cursor included. */
+static bool
+next_key(int *cursor, void *slots, Size size, int n)
+{
+	for (; *cursor < n; (*cursor)++)
+	{
+		uint64		key = pg_atomic_read_u64(key_at(slots, size, *cursor));
+
+		if (key != SF_KEY_EMPTY && key != SF_KEY_DELETED && (Oid) (key >> 32) == MyDatabaseId)
+			return true;
+	}
+	return false;
 }

@@ -49,9 +49,19 @@ extern void sf_stats_delay(int64 usec);
 /* outcome of an attempt of an action and how long it took (-1: not known) */
 extern void sf_stats_attempt(int action_id, SfOutcome outcome, int64 usec);
 
+/*
+ * Add to the counts of a rule of this database: sums of a transaction, handed
+ * on when it ends.
+ */
+extern void sf_stats_rule(int rule_id, int64 evaluated, int64 fired, int64 denied,
+						  int64 failed);
+
+/* a rule was deleted; its number is not given again */
+extern void sf_stats_forget_rule(int rule_id);
+
 /* ---- for slot.c ---- */
 
-/* forget a slot's counters and what is known of that database's actions */
+/* forget a slot's counters and what is known of that database's actions and rules */
 extern void sf_stats_reset(int slot, Oid dboid);
 
 /* ---- for the views ---- */
@@ -86,6 +96,18 @@ typedef struct SfActionStats
  * the end.
  */
 extern bool sf_stats_next_action(int *cursor, SfActionStats *stats);
+
+typedef struct SfRuleStats
+{
+	int			rule_id;
+	int64		evaluated;
+	int64		fired;
+	int64		denied;
+	int64		failed;
+} SfRuleStats;
+
+/* the same for rules */
+extern bool sf_stats_next_rule(int *cursor, SfRuleStats *stats);
 
 /* shared memory of this file, called by shm.c */
 extern Size sf_stats_shmem_size(void);
