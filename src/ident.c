@@ -45,6 +45,8 @@ static const char *const rel_names[SF_REL_COUNT] = {
 	[SF_REL_SOP] = "sop",
 	[SF_REL_SOP_VERSION] = "sop_version",
 	[SF_REL_WATCHED] = "watched",
+	[SF_REL_RULE_SET] = "rule_set",
+	[SF_REL_GUARDED] = "guarded",
 	[SF_REL_RUN_PKEY] = "run_pkey",
 	[SF_REL_RUN_SUBJECT] = "run_subject",
 	[SF_REL_TASK_PKEY] = "task_pkey",
@@ -57,6 +59,7 @@ static const char *const rel_names[SF_REL_COUNT] = {
 	[SF_REL_ALERT_UNSENT] = "alert_unsent",
 	[SF_REL_RUN_ID_SEQ] = "run_id_seq",
 	[SF_REL_LEASE_TOKEN_SEQ] = "lease_token_seq",
+	[SF_REL_RULE_SEQ] = "rule_seq",
 };
 
 static struct
@@ -64,6 +67,7 @@ static struct
 	Oid			schema;
 	Oid			owner;
 	Oid			work_type;
+	Oid			rule_event_type;
 	Oid			rels[SF_REL_COUNT];
 	bool		hold_known;
 	bool		hold;
@@ -156,22 +160,31 @@ sf_ident_owner(void)
 	return cache.owner;
 }
 
+static Oid
+type_named(const char *name, Oid *cached)
+{
+	if (!OidIsValid(*cached))
+	{
+		*cached = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
+								  ObjectIdGetDatum(sf_ident_schema()));
+		if (!OidIsValid(*cached))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("type \"sopflow.%s\" does not exist", name)));
+	}
+	return *cached;
+}
+
 Oid
 sf_ident_work_type(void)
 {
-	if (!OidIsValid(cache.work_type))
-	{
-		Oid			typid = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-											CStringGetDatum("work"),
-											ObjectIdGetDatum(sf_ident_schema()));
+	return type_named("work", &cache.work_type);
+}
 
-		if (!OidIsValid(typid))
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_OBJECT),
-					 errmsg("type \"sopflow.work\" does not exist")));
-		cache.work_type = typid;
-	}
-	return cache.work_type;
+Oid
+sf_ident_rule_event_type(void)
+{
+	return type_named("rule_event", &cache.rule_event_type);
 }
 
 /*

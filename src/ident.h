@@ -23,6 +23,8 @@ typedef enum SfRel
 	SF_REL_SOP,
 	SF_REL_SOP_VERSION,
 	SF_REL_WATCHED,
+	SF_REL_RULE_SET,
+	SF_REL_GUARDED,
 	SF_REL_RUN_PKEY,
 	SF_REL_RUN_SUBJECT,
 	SF_REL_TASK_PKEY,
@@ -35,6 +37,7 @@ typedef enum SfRel
 	SF_REL_ALERT_UNSENT,
 	SF_REL_RUN_ID_SEQ,
 	SF_REL_LEASE_TOKEN_SEQ,
+	SF_REL_RULE_SEQ,
 	SF_REL_COUNT
 } SfRel;
 
@@ -55,8 +58,9 @@ extern Oid	sf_ident_rel(SfRel which);
 /* OID of the relation of that name in our schema, or InvalidOid; not cached */
 extern Oid	sf_ident_lookup(const char *name);
 
-/* OID of the composite type sopflow.work */
+/* OIDs of the composite types sopflow.work and sopflow.rule_event */
 extern Oid	sf_ident_work_type(void);
+extern Oid	sf_ident_rule_event_type(void);
 
 /*
  * Whether the database is held after a restore, or is being restored now:

@@ -20,6 +20,7 @@ typedef struct SfPending
 	SfPendingKind kind;
 	char	   *name;
 	bool		checked;
+	uint8		aspects;		/* those whose first change is behind us */
 } SfPending;
 
 /* in TopTransactionContext */
@@ -50,7 +51,12 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId mySubid,
 	edits++;
 	unchecked = list_length(pending);
 	foreach(lc, pending)
-		((SfPending *) lfirst(lc))->checked = false;
+	{
+		SfPending  *p = lfirst(lc);
+
+		p->checked = false;
+		p->aspects = 0;
+	}
 }
 
 void
@@ -81,8 +87,8 @@ find(SfPendingKind kind, const char *name)
 	return NULL;
 }
 
-void
-sf_pending_add(SfPendingKind kind, const char *name)
+static SfPending *
+find_or_make(SfPendingKind kind, const char *name)
 {
 	SfPending  *p = find(kind, name);
 
@@ -94,13 +100,41 @@ sf_pending_add(SfPendingKind kind, const char *name)
 		p->kind = kind;
 		p->name = pstrdup(name);
 		p->checked = true;
+		p->aspects = 0;
 		pending = lappend(pending, p);
 		MemoryContextSwitchTo(old);
 	}
+	return p;
+}
+
+void
+sf_pending_add(SfPendingKind kind, const char *name)
+{
+	SfPending  *p = find_or_make(kind, name);
+
 	if (p->checked)
 		unchecked++;
 	p->checked = false;
 	edits++;
+}
+
+bool
+sf_pending_first(SfPendingKind kind, const char *name, int aspect)
+{
+	SfPending  *p = find_or_make(kind, name);
+	bool		first = (p->aspects & (1 << aspect)) == 0;
+
+	p->aspects |= 1 << aspect;
+	return first;
+}
+
+void
+sf_pending_renew(SfPendingKind kind, const char *name)
+{
+	SfPending  *p = find(kind, name);
+
+	if (p != NULL)
+		p->aspects = 0;
 }
 
 bool
@@ -125,6 +159,7 @@ check_entry(SfPending *p)
 		return;
 	/* first the mark: a check reads definitions and must not come back here */
 	p->checked = true;
+	p->aspects = 0;
 	unchecked--;
 	work = AllocSetContextCreate(CurrentMemoryContext, "sopflow check", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(work);

@@ -29,6 +29,17 @@ extern void sf_pending_register(SfPendingKind kind, SfPendingCheck check);
 /* this transaction changed a definition: check it at commit or at its first use */
 extern void sf_pending_add(SfPendingKind kind, const char *name);
 
+/*
+ * Whether this is the first change of an aspect of a definition (a number, 0 to
+ * 7) since it was last checked or anything was rolled back.  What is to be done
+ * once for many edits, as locking the definition and telling other sessions, is
+ * done then.
+ */
+extern bool sf_pending_first(SfPendingKind kind, const char *name, int aspect);
+
+/* the next change of any aspect is a first one again */
+extern void sf_pending_renew(SfPendingKind kind, const char *name);
+
 /* whether anything was changed and is not checked */
 extern bool sf_pending_any(void);
 
@@ -41,7 +52,8 @@ extern void sf_pending_check_all(SfPendingKind kind);
 /*
  * Rises with every change of a definition by this session, and with every
  * rollback that may take one back: what was compiled at a lower count may be
- * out of date.
+ * out of date.  Other sessions see committed revisions only, which are raised
+ * once for many edits.
  */
 extern uint64 sf_pending_edits(void);
 
