@@ -15,21 +15,19 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "action.h"
 #include "check.h"
-#include "clock.h"
 #include "control.h"
 #include "definition.h"
+#include "edit.h"
 #include "errors.h"
 #include "hold.h"
 #include "ident.h"
@@ -69,77 +67,6 @@ table_of(Relation rel)
 }
 
 static void
-check_trigger(FunctionCallInfo fcinfo, const char *name)
-{
-	if (!CALLED_AS_TRIGGER(fcinfo) ||
-		!TRIGGER_FIRED_FOR_ROW(((TriggerData *) fcinfo->context)->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"sopflow.%s\" is a row trigger of sopflow's own tables", name)));
-}
-
-/* --- columns of a row, by name --- */
-
-static Datum
-column(Relation rel, HeapTuple tuple, const char *name, bool *isnull)
-{
-	return heap_getattr(tuple, get_attnum(RelationGetRelid(rel), name), RelationGetDescr(rel),
-						isnull);
-}
-
-static char *
-text_column(Relation rel, HeapTuple tuple, const char *name)
-{
-	bool		isnull;
-	Datum		value = column(rel, tuple, name, &isnull);
-
-	return isnull ? NULL : TextDatumGetCString(value);
-}
-
-static bool
-bool_column(Relation rel, HeapTuple tuple, const char *name)
-{
-	bool		isnull;
-	Datum		value = column(rel, tuple, name, &isnull);
-
-	return !isnull && DatumGetBool(value);
-}
-
-static Oid
-oid_column(Relation rel, HeapTuple tuple, const char *name)
-{
-	bool		isnull;
-	Datum		value = column(rel, tuple, name, &isnull);
-
-	return isnull ? InvalidOid : DatumGetObjectId(value);
-}
-
-static HeapTuple
-set_column(Relation rel, HeapTuple tuple, const char *name, Datum value, bool isnull)
-{
-	int			attnum = get_attnum(RelationGetRelid(rel), name);
-
-	return heap_modify_tuple_by_cols(tuple, RelationGetDescr(rel), 1, &attnum, &value, &isnull);
-}
-
-/* --- rights --- */
-
-static void
-demand_member(Oid owner, const char *kind, const char *name)
-{
-	if (!OidIsValid(owner) || has_privs_of_role(GetUserId(), owner))
-		return;
-	/* a row whose owner is gone can be taken over by a superuser only */
-	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(owner)) && superuser())
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for %s \"%s\"", kind, name),
-			 errdetail("Role \"%s\" is not a member of its owner \"%s\".",
-					   GetUserNameFromId(GetUserId(), false), GetUserNameFromId(owner, true))));
-}
-
-static void
 take_owner(HeapTuple tuple, TupleDesc desc, void *arg)
 {
 	*(Oid *) arg = sf_row_oid(tuple, desc, 1);
@@ -154,8 +81,16 @@ touch_sop(const char *sop_id)
 
 	/* none: demand_parent says so, or the SOP is being deleted with its nodes */
 	if (sf_plan_run(SF_PLAN_SOP_TOUCH, values, NULL, take_owner, &owner) > 0)
-		demand_member(owner, "SOP", sop_id);
+		sf_edit_demand_member(owner, "SOP", sop_id);
 	sf_check_later(sop_id);
+}
+
+static Datum
+next_revision(Relation rel, HeapTuple old)
+{
+	bool		isnull;
+
+	return Int64GetDatum(DatumGetInt64(sf_edit_column(rel, old, "revision", &isnull)) + 1);
 }
 
 /* --- actions --- */
@@ -164,7 +99,7 @@ static void
 check_interval(Relation rel, HeapTuple row, const char *action, const char *name, bool positive)
 {
 	bool		isnull;
-	Interval   *i = DatumGetIntervalP(column(rel, row, name, &isnull));
+	Interval   *i = DatumGetIntervalP(sf_edit_column(rel, row, name, &isnull));
 	int64		usec;
 
 	if (isnull)
@@ -186,43 +121,42 @@ action_row(Relation rel, HeapTuple old, HeapTuple new)
 {
 	char	   *name;
 	char	   *handler;
-	bool		isnull;
 	Oid			owner;
 
 	if (old != NULL)
-		demand_member(oid_column(rel, old, "owner"), "action", text_column(rel, old, "action"));
+		sf_edit_demand_member(sf_edit_oid(rel, old, "owner"), "action",
+							  sf_edit_text(rel, old, "action"));
 	if (new == NULL)
 		return old;
-	name = text_column(rel, new, "action");
+	name = sf_edit_text(rel, new, "action");
 	if (name == NULL)
 		return new;
-	owner = oid_column(rel, new, "owner");
-	demand_member(owner, "action", name);
-	if (old != NULL && strcmp(name, text_column(rel, old, "action")) != 0)
+	owner = sf_edit_oid(rel, new, "owner");
+	sf_edit_demand_member(owner, "action", name);
+	if (old != NULL && strcmp(name, sf_edit_text(rel, old, "action")) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("action \"%s\" cannot be renamed", text_column(rel, old, "action")),
+				 errmsg("action \"%s\" cannot be renamed", sf_edit_text(rel, old, "action")),
 				 errhint("Insert another one, and delete this when no SOP uses it.")));
 	check_interval(rel, new, name, "lease", true);
 	check_interval(rel, new, name, "timeout", true);
 	check_interval(rel, new, name, "backoff_base", true);
 	check_interval(rel, new, name, "backoff_cap", true);
-	handler = text_column(rel, new, "handler");
+	handler = sf_edit_text(rel, new, "handler");
 	/* not on every edit: an action whose function is gone can still be paused */
 	if (handler != NULL && OidIsValid(owner) &&
-		(old == NULL || oid_column(rel, old, "owner") != owner ||
-		 text_column(rel, old, "handler") == NULL ||
-		 strcmp(handler, text_column(rel, old, "handler")) != 0))
-		new = set_column(rel, new, "handler",
-						 CStringGetTextDatum(sf_action_resolve(handler, owner, name)), false);
+		(old == NULL || sf_edit_oid(rel, old, "owner") != owner ||
+		 sf_edit_text(rel, old, "handler") == NULL ||
+		 strcmp(handler, sf_edit_text(rel, old, "handler")) != 0))
+		new = sf_edit_set(rel, new, "handler",
+						  CStringGetTextDatum(sf_action_resolve(handler, owner, name)), false);
 	/* resuming by an operator is no edit: the path stays that of the author */
-	if (old == NULL || handler == NULL || text_column(rel, old, "handler") == NULL ||
-		strcmp(handler, text_column(rel, old, "handler")) != 0)
-		new = set_column(rel, new, "search_path",
-						 CStringGetTextDatum(GetConfigOption("search_path", false, false)), false);
+	if (old == NULL || handler == NULL || sf_edit_text(rel, old, "handler") == NULL ||
+		strcmp(handler, sf_edit_text(rel, old, "handler")) != 0)
+		new = sf_edit_set(rel, new, "search_path",
+						  CStringGetTextDatum(GetConfigOption("search_path", false, false)), false);
 	if (old != NULL)
-		new = set_column(rel, new, "revision",
-						 Int64GetDatum(DatumGetInt64(column(rel, old, "revision", &isnull)) + 1), false);
+		new = sf_edit_set(rel, new, "revision", next_revision(rel, old), false);
 	return new;
 }
 
@@ -249,13 +183,12 @@ refuse_active(const char *sop_id)
 static HeapTuple
 sop_row(Relation rel, HeapTuple old, HeapTuple new)
 {
-	bool		isnull;
 	char	   *sop_id;
 
 	if (old != NULL)
 	{
-		sop_id = text_column(rel, old, "sop_id");
-		demand_member(oid_column(rel, old, "owner"), "SOP", sop_id);
+		sop_id = sf_edit_text(rel, old, "sop_id");
+		sf_edit_demand_member(sf_edit_oid(rel, old, "owner"), "SOP", sop_id);
 		if (new == NULL)
 		{
 			refuse_active(sop_id);
@@ -263,19 +196,18 @@ sop_row(Relation rel, HeapTuple old, HeapTuple new)
 			return old;
 		}
 	}
-	sop_id = text_column(rel, new, "sop_id");
+	sop_id = sf_edit_text(rel, new, "sop_id");
 	if (sop_id == NULL)
 		return new;
-	demand_member(oid_column(rel, new, "owner"), "SOP", sop_id);
+	sf_edit_demand_member(sf_edit_oid(rel, new, "owner"), "SOP", sop_id);
 	if (old != NULL)
 	{
-		if (strcmp(sop_id, text_column(rel, old, "sop_id")) != 0)
+		if (strcmp(sop_id, sf_edit_text(rel, old, "sop_id")) != 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("SOP \"%s\" cannot be renamed", text_column(rel, old, "sop_id")),
+					 errmsg("SOP \"%s\" cannot be renamed", sf_edit_text(rel, old, "sop_id")),
 					 errhint("Its name column can change; for another id, insert another SOP.")));
-		new = set_column(rel, new, "revision",
-						 Int64GetDatum(DatumGetInt64(column(rel, old, "revision", &isnull)) + 1), false);
+		new = sf_edit_set(rel, new, "revision", next_revision(rel, old), false);
 	}
 	sf_check_later(sop_id);
 	return new;
@@ -284,8 +216,8 @@ sop_row(Relation rel, HeapTuple old, HeapTuple new)
 static HeapTuple
 node_row(Relation rel, HeapTuple old, HeapTuple new)
 {
-	char	   *before = old ? text_column(rel, old, "sop_id") : NULL;
-	char	   *after = new ? text_column(rel, new, "sop_id") : NULL;
+	char	   *before = old ? sf_edit_text(rel, old, "sop_id") : NULL;
+	char	   *after = new ? sf_edit_text(rel, new, "sop_id") : NULL;
 
 	if (before != NULL)
 		touch_sop(before);
@@ -301,44 +233,27 @@ grant_row(Relation rel, HeapTuple old, HeapTuple new)
 
 	for (int i = 0; i < lengthof(rows); i++)
 	{
-		char	   *name = rows[i] ? text_column(rel, rows[i], "action") : NULL;
+		char	   *name = rows[i] ? sf_edit_text(rel, rows[i], "action") : NULL;
 		SfAction   *action = name ? sf_action_named(name) : NULL;
 
 		if (action != NULL)
-			demand_member(action->owner, "action", name);
+			sf_edit_demand_member(action->owner, "action", name);
 	}
 	return new ? new : old;
-}
-
-static void
-hold(void)
-{
-	Datum		values[1] = {TimestampTzGetDatum(sf_clock_now())};
-
-	sf_plan_run(SF_PLAN_HOLD_SET, values, NULL, NULL, NULL);
-	CacheInvalidateRelcacheByRelid(sf_ident_rel(SF_REL_HOLD));
 }
 
 /* BEFORE INSERT OR UPDATE OR DELETE FOR EACH ROW */
 Datum
 sopflow_definition_row(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigdata = (TriggerData *) fcinfo->context;
-	Relation	rel;
-	HeapTuple	old = NULL;
-	HeapTuple	new = NULL;
+	SfEdit		edit = sf_edit_of(fcinfo->context, "definition_row");
+	Relation	rel = edit.rel;
+	HeapTuple	old = edit.old;
+	HeapTuple	new = edit.new;
 
-	check_trigger(fcinfo, "definition_row");
-	rel = trigdata->tg_relation;
-	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
-		new = trigdata->tg_trigtuple;
-	else
-		old = trigdata->tg_trigtuple;
-	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
-		new = trigdata->tg_newtuple;
 	if (sf_ident_restoring())
 	{
-		hold();
+		sf_edit_hold();
 		return PointerGetDatum(new ? new : old);
 	}
 	switch (table_of(rel))
@@ -365,7 +280,7 @@ demand_parent(Relation rel, HeapTuple row)
 {
 	bool		node = table_of(rel) == TABLE_NODE;
 	const char *column_name = node ? "sop_id" : "action";
-	char	   *parent = text_column(rel, row, column_name);
+	char	   *parent = sf_edit_text(rel, row, column_name);
 	Datum		names[1] = {CStringGetTextDatum(parent)};
 	Datum		values[1] = {PointerGetDatum(construct_array(names, 1, TEXTOID, -1, false,
 															 TYPALIGN_INT))};
@@ -382,7 +297,7 @@ static void
 delete_children(Relation rel, HeapTuple row)
 {
 	bool		sop = table_of(rel) == TABLE_SOP;
-	Datum		values[1] = {CStringGetTextDatum(text_column(rel, row, sop ? "sop_id" : "action"))};
+	Datum		values[1] = {CStringGetTextDatum(sf_edit_text(rel, row, sop ? "sop_id" : "action"))};
 
 	sf_plan_run(sop ? SF_PLAN_SOP_NODES_DELETE : SF_PLAN_ACTION_GRANTS_DELETE, values, NULL,
 				NULL, NULL);
@@ -395,48 +310,44 @@ delete_children(Relation rel, HeapTuple row)
 Datum
 sopflow_definition_after(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigdata = (TriggerData *) fcinfo->context;
-	Relation	rel;
-	HeapTuple	old;
-	HeapTuple	new;
+	SfEdit		edit = sf_edit_of(fcinfo->context, "definition_after");
+	Relation	rel = edit.rel;
+	HeapTuple	old = edit.old;
+	HeapTuple	new = edit.new;
 
-	check_trigger(fcinfo, "definition_after");
-	rel = trigdata->tg_relation;
-	old = trigdata->tg_trigtuple;
-	new = trigdata->tg_newtuple;
 	if (table_of(rel) == TABLE_SOP || table_of(rel) == TABLE_NODE)
 		sf_definition_changed();
 	else
 		sf_action_changed();
 	if (table_of(rel) == TABLE_SOP || table_of(rel) == TABLE_ACTION)
 	{
-		if (TRIGGER_FIRED_BY_DELETE(trigdata->tg_event))
+		if (new == NULL)
 			delete_children(rel, old);
 	}
-	else if (!TRIGGER_FIRED_BY_DELETE(trigdata->tg_event) && !sf_ident_restoring())
-		demand_parent(rel, TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ? new : old);
-	if (!TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) || sf_ident_restoring())
+	else if (new != NULL && !sf_ident_restoring())
+		demand_parent(rel, new);
+	if (old == NULL || new == NULL || sf_ident_restoring())
 		return PointerGetDatum(NULL);
 	if (table_of(rel) == TABLE_ACTION)
 	{
-		bool		was_held = bool_column(rel, old, "paused") || !bool_column(rel, old, "enabled");
-		bool		is_held = bool_column(rel, new, "paused") || !bool_column(rel, new, "enabled");
+		bool		was_held = sf_edit_bool(rel, old, "paused") || !sf_edit_bool(rel, old, "enabled");
+		bool		is_held = sf_edit_bool(rel, new, "paused") || !sf_edit_bool(rel, new, "enabled");
 
 		if (was_held && !is_held)
-			sf_control_release_action(text_column(rel, new, "action"));
+			sf_control_release_action(sf_edit_text(rel, new, "action"));
 		if (is_held && !was_held)
-			sf_control_hold_action(text_column(rel, new, "action"));
+			sf_control_hold_action(sf_edit_text(rel, new, "action"));
 	}
 	if (table_of(rel) == TABLE_SOP)
 	{
-		bool		was_held = bool_column(rel, old, "paused");
-		bool		is_held = bool_column(rel, new, "paused");
+		bool		was_held = sf_edit_bool(rel, old, "paused");
+		bool		is_held = sf_edit_bool(rel, new, "paused");
 
 		if (!is_held &&
-			(was_held || oid_column(rel, old, "owner") != oid_column(rel, new, "owner")))
-			sf_control_release_sop(text_column(rel, new, "sop_id"));
+			(was_held || sf_edit_oid(rel, old, "owner") != sf_edit_oid(rel, new, "owner")))
+			sf_control_release_sop(sf_edit_text(rel, new, "sop_id"));
 		if (is_held && !was_held)
-			sf_control_hold_sop(text_column(rel, new, "sop_id"));
+			sf_control_hold_sop(sf_edit_text(rel, new, "sop_id"));
 	}
 	return PointerGetDatum(NULL);
 }
@@ -459,23 +370,19 @@ report_user(HeapTuple tuple, TupleDesc desc, void *arg)
 Datum
 sopflow_definition_check(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigdata = (TriggerData *) fcinfo->context;
-	Relation	rel;
-	HeapTuple	rows[2];
+	SfEdit		edit = sf_edit_of(fcinfo->context, "definition_check");
+	Relation	rel = edit.rel;
+	HeapTuple	rows[] = {edit.old, edit.new};
 
-	check_trigger(fcinfo, "definition_check");
 	if (sf_ident_restoring())
 		return PointerGetDatum(NULL);
 	/* at commit nothing else has yet made our own invalidations take effect */
 	CommandCounterIncrement();
-	rel = trigdata->tg_relation;
-	rows[0] = trigdata->tg_trigtuple;
-	rows[1] = trigdata->tg_newtuple;
 	if (table_of(rel) == TABLE_ACTION)
 	{
-		if (TRIGGER_FIRED_BY_DELETE(trigdata->tg_event))
+		if (edit.new == NULL)
 		{
-			char	   *action = text_column(rel, rows[0], "action");
+			char	   *action = sf_edit_text(rel, rows[0], "action");
 			Datum		values[1] = {CStringGetTextDatum(action)};
 
 			if (sf_action_named(action) == NULL)
@@ -485,7 +392,7 @@ sopflow_definition_check(PG_FUNCTION_ARGS)
 	}
 	for (int i = 0; i < lengthof(rows); i++)
 	{
-		char	   *sop_id = rows[i] ? text_column(rel, rows[i], "sop_id") : NULL;
+		char	   *sop_id = rows[i] ? sf_edit_text(rel, rows[i], "sop_id") : NULL;
 
 		if (sop_id != NULL)
 			sf_check_one(sop_id);
@@ -501,7 +408,7 @@ Datum
 sopflow_storage_restored(PG_FUNCTION_ARGS)
 {
 	if (sf_ident_restoring())
-		hold();
+		sf_edit_hold();
 	return PointerGetDatum(NULL);
 }
 
@@ -518,7 +425,7 @@ sopflow_validate(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	faults = sf_check_faults(sop_id, &owner);
-	demand_member(owner, "SOP", sop_id);
+	sf_edit_demand_member(owner, "SOP", sop_id);
 	foreach(lc, faults)
 	{
 		SfFault    *fault = lfirst(lc);
@@ -564,7 +471,7 @@ sopflow_grant_consumer(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("action \"%s\" does not exist", name)));
-	demand_member(action->owner, "action", name);
+	sf_edit_demand_member(action->owner, "action", name);
 	grantee = quote_identifier(GetUserNameFromId(role, false));
 	sf_plan_command(psprintf("INSERT INTO sopflow.action_grant (action, grantee, privilege)"
 							 " VALUES (%s, %u, 'consume') ON CONFLICT DO NOTHING",
