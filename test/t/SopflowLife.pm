@@ -12,7 +12,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(new_node set_up async finish_async wait_for wait_settled counter log_lines worker_pid);
+our @EXPORT = qw(new_node set_up async finish_async open_session ask submit answer close_session
+	wait_for wait_settled counter log_lines worker_pid);
 
 # A server that is not started yet.  Crashes are recovered from, and the
 # reconcile is so rare that nothing but the mechanism under test explains what
@@ -67,6 +68,55 @@ sub async
 sub finish_async
 {
 	my ($session) = @_;
+	return $session->{handle}->finish;
+}
+
+# A session that stays: statements one after the other, each with its answer.
+sub open_session
+{
+	my ($node, $db) = @_;
+	my $session = { in => '', out => '', err => '', asked => 0 };
+	$session->{handle} = IPC::Run::start(
+		[ 'psql', '-XAtq', '-d', $node->connstr($db // 'postgres'), '-f', '-' ],
+		'<', \$session->{in}, '>', \$session->{out}, '2>', \$session->{err},
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	return $session;
+}
+
+# Send SQL; answer() waits for what it gives, errors included.
+sub submit
+{
+	my ($session, $sql) = @_;
+	my $mark = '-- answer ' . ++$session->{asked};
+	$session->{in} .= "$sql\n;\n\\echo '$mark'\n\\warn '$mark'\n";
+	$session->{handle}->pump_nb;
+	return;
+}
+
+sub answer
+{
+	my ($session) = @_;
+	my $mark = qr/-- answer $session->{asked}\n/;
+	$session->{handle}->pump until $session->{out} =~ $mark && $session->{err} =~ $mark;
+	my $answer = $session->{out} . $session->{err};
+	$session->{out} = $session->{err} = '';
+	$answer =~ s/$mark//g;
+	$answer =~ s/^psql:<stdin>:\d+: //gm;
+	chomp $answer;
+	return $answer;
+}
+
+sub ask
+{
+	my ($session, $sql) = @_;
+	submit($session, $sql);
+	return answer($session);
+}
+
+sub close_session
+{
+	my ($session) = @_;
+	$session->{in} .= "\\q\n";
 	return $session->{handle}->finish;
 }
 
