@@ -13,6 +13,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -135,6 +136,96 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 		"INSERT INTO sopflow.hold SELECT $1, 'restored from a dump' WHERE NOT EXISTS (SELECT FROM sopflow.hold)",
 		false, 1, {TIMESTAMPTZOID}
 	},
+	[SF_PLAN_RULE_SET_ROW] = {
+		"SELECT s.revision, s.param_revision, s.enabled, s.owner::oid, s.search_path, s.skip_on_first_applied,"
+		" s.skip_on_first_failed, s.skip_on_first_non_triggered, s.priority_threshold, s.denials, s.on_error,"
+		" s.inference, s.max_steps, s.trace, s.order_by, s.param_scopes, s.before_fire, s.after_fire,"
+		" s.before_evaluate, s.after_evaluate, s.on_success, s.on_failure"
+		" FROM sopflow.rule_set s WHERE s.rule_set = $1",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_RULE_SET_REVISION] = {
+		"SELECT s.revision, s.param_revision FROM sopflow.rule_set s WHERE s.rule_set = $1",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_RULE_FACTS] = {
+		"SELECT f.fact::text, f.type::oid, f.query, f.missing"
+		" FROM sopflow.rule_fact f WHERE f.rule_set = $1 ORDER BY f.seq, f.fact",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_RULE_QUOTAS] = {
+		"SELECT q.quota::text, q.query, q.lock_key FROM sopflow.rule_quota q WHERE q.rule_set = $1 ORDER BY q.quota",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_RULE_PARAMS] = {
+		"SELECT p.param::text, p.type::oid, p.value, (SELECT count(*) FROM sopflow.rule_param_override o"
+		"  WHERE o.rule_set = p.rule_set AND o.param = p.param)::int"
+		" FROM sopflow.rule_param p WHERE p.rule_set = $1 ORDER BY p.param",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_RULE_OVERRIDES] = {
+		"SELECT o.param::text, o.scope, o.value FROM sopflow.rule_param_override o"
+		" WHERE o.rule_set = $1 ORDER BY o.param, o.scope",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_RULE_GROUPS] = {
+		"SELECT g.rule_group, g.kind, g.priority, g.parent FROM sopflow.rule_group g"
+		" WHERE g.rule_set = $1 ORDER BY g.rule_group",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_RULES] = {
+		"SELECT r.rule, r.rule_id, r.priority, r.condition, r.actions, r.rule_group, r.valid, r.seq"
+		" FROM sopflow.rule r WHERE r.rule_set = $1 AND r.enabled ORDER BY r.seq",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_RULE_GRANTS] = {
+		"SELECT g.grantee::oid FROM sopflow.rule_grant g WHERE g.rule_set = $1 ORDER BY 1",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_RULE_GUARDED] = {
+		/* the relation itself, or one that it is a partition of */
+		"SELECT FROM sopflow.guarded g WHERE g.rule_set = $2 AND (g.relation = $1"
+		" OR g.relation IN (SELECT a.relid FROM pg_partition_ancestors($1) a))",
+		true, 2, {OIDOID, TEXTOID}
+	},
+	[SF_PLAN_RULE_SET_OWNER] = {
+		"SELECT s.owner::oid FROM sopflow.rule_set s WHERE s.rule_set = $1",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_RULE_SET_TOUCH] = {
+		"UPDATE sopflow.rule_set SET revision = revision WHERE rule_set = $1 RETURNING owner::oid",
+		false, 1, {TEXTOID}
+	},
+	[SF_PLAN_RULE_SET_LOCK] = {
+		"SELECT FROM sopflow.rule_set s WHERE s.rule_set = $1 FOR KEY SHARE",
+		false, 1, {TEXTOID}
+	},
+	[SF_PLAN_RULE_SET_GUARDS] = {
+		"SELECT g.relation::text FROM sopflow.guarded g WHERE g.rule_set = $1 ORDER BY 1 LIMIT 1",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_RULE_SET_CLEAR] = {
+		"WITH a AS (DELETE FROM sopflow.rule_fact WHERE rule_set = $1),"
+		" b AS (DELETE FROM sopflow.rule_quota WHERE rule_set = $1),"
+		" c AS (DELETE FROM sopflow.rule_param_override WHERE rule_set = $1),"
+		" d AS (DELETE FROM sopflow.rule_param WHERE rule_set = $1),"
+		" e AS (DELETE FROM sopflow.rule_group WHERE rule_set = $1),"
+		" f AS (DELETE FROM sopflow.rule_grant WHERE rule_set = $1)"
+		" DELETE FROM sopflow.rule WHERE rule_set = $1",
+		false, 1, {TEXTOID}
+	},
+	[SF_PLAN_RULE_PARAM_EXISTS] = {
+		"SELECT FROM sopflow.rule_param p WHERE p.rule_set = $1 AND p.param = $2",
+		true, 2, {TEXTOID, NAMEOID}
+	},
+	[SF_PLAN_RULE_OVERRIDES_DELETE] = {
+		"DELETE FROM sopflow.rule_param_override WHERE rule_set = $1 AND param = $2",
+		false, 2, {TEXTOID, NAMEOID}
+	},
+	[SF_PLAN_RULE_OVERRIDES_MOVE] = {
+		"UPDATE sopflow.rule_param_override SET rule_set = $3, param = $4 WHERE rule_set = $1 AND param = $2",
+		false, 4, {TEXTOID, NAMEOID, TEXTOID, NAMEOID}
+	},
 	[SF_PLAN_WATCHES] = {
 		"SELECT w.event, w.subject_key::text, w.context::text[], w.condition, w.time_column::text,"
 		" w.on_error, w.search_path"
@@ -162,6 +253,47 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 	[SF_PLAN_WATCH_LEFT] = {
 		"SELECT bool_or(w.on_replica) FROM sopflow.watched w WHERE w.relation = $1 HAVING count(*) > 0",
 		true, 1, {OIDOID}
+	},
+	[SF_PLAN_GUARD_FACTS] = {
+		"SELECT f.fact::text, f.type::oid, f.query IS NOT NULL"
+		" FROM sopflow.rule_fact f WHERE f.rule_set = $1 ORDER BY f.seq, f.fact",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_GUARD_RELATED] = {
+		/* ancestors and partitions that are held to the same set */
+		"SELECT r.relation, r.above FROM (SELECT g.relation::oid AS relation,"
+		" EXISTS (SELECT FROM pg_partition_ancestors($1) a WHERE a.relid = g.relation) AS above,"
+		" EXISTS (SELECT FROM pg_partition_ancestors(g.relation) a WHERE a.relid = $1) AS below"
+		" FROM sopflow.guarded g WHERE g.rule_set = $2 AND g.relation <> $1) r"
+		" WHERE r.above OR r.below ORDER BY 2 DESC, 1 LIMIT 1",
+		true, 2, {REGCLASSOID, TEXTOID}
+	},
+	[SF_PLAN_GUARD_SET] = {
+		"INSERT INTO sopflow.guarded (relation, rule_set, columns, relation_owner, rule_set_owner)"
+		" VALUES ($1, $2, $3, $4, $5)"
+		" ON CONFLICT (relation, rule_set) DO UPDATE SET columns = excluded.columns,"
+		" relation_owner = excluded.relation_owner, rule_set_owner = excluded.rule_set_owner",
+		false, 5, {OIDOID, TEXTOID, NAMEARRAYOID, OIDOID, OIDOID}
+	},
+	[SF_PLAN_GUARD_DELETE] = {
+		"DELETE FROM sopflow.guarded WHERE relation = $1 AND rule_set = $2",
+		false, 2, {OIDOID, TEXTOID}
+	},
+	[SF_PLAN_GUARD_TRIGGERS] = {
+		"SELECT t.tgname::text FROM pg_trigger t"
+		" WHERE t.tgrelid = $1 AND t.tgfoid = 'sopflow.enforce()'::regprocedure AND t.tgparentid = 0"
+		" AND starts_with(t.tgname::text, '~sopflow_guard_')"
+		" AND t.tgargs = convert_to($2, getdatabaseencoding()) || '\\x00'::bytea ORDER BY 1",
+		true, 2, {OIDOID, TEXTOID}
+	},
+	[SF_PLAN_GUARD_LATER] = {
+		"SELECT l.later::text, l.later_relation::oid, l.events FROM sopflow.guard_later l"
+		" WHERE l.relation = $1 AND l.rule_set = $2 ORDER BY 2, 1",
+		true, 2, {OIDOID, TEXTOID}
+	},
+	[SF_PLAN_GUARD_OPEN] = {
+		"SELECT sopflow.open_guards()",
+		false, 0, {0}
 	},
 	[SF_PLAN_ALERT] = {
 		"INSERT INTO sopflow.alert (raised_at, kind, action, sop_id, task_id, message)"
@@ -390,6 +522,73 @@ sf_plan_query_as(Oid owner, const char *search_path, const char *sql,
 	PopActiveSnapshot();
 	processed = hand_out(fn, arg, frame.caller);
 	leave(&frame);
+	return processed;
+}
+
+/* a query of a user's that is to read, and no more */
+static void
+check_query(SPIPlanPtr plan, const char *sql)
+{
+	List	   *sources = plan ? SPI_plan_get_plan_sources(plan) : NIL;
+	CachedPlanSource *source = list_length(sources) == 1 ? linitial(sources) : NULL;
+	Query	   *query;
+
+	if (source == NULL || list_length(source->query_list) != 1 ||
+		(query = linitial_node(Query, source->query_list))->commandType != CMD_SELECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("not one SELECT: \"%.200s\"", sql)));
+	if (query->hasModifyingCTE || query->rowMarks != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("query must only read: \"%.200s\"", sql)));
+	if (contain_volatile_functions((Node *) query))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("query must not use volatile functions: \"%.200s\"", sql)));
+}
+
+struct _SPI_plan *
+sf_plan_prepare(const char *sql, SfParserSetup setup, void *arg, TupleDesc *columns)
+{
+	SPIPlanPtr	plan;
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext spi;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	plan = SPI_prepare_params(sql, setup, arg, CURSOR_OPT_PARALLEL_OK);
+	check_query(plan, sql);
+	spi = MemoryContextSwitchTo(caller);
+	*columns = CreateTupleDescCopy(((CachedPlanSource *)
+									linitial(SPI_plan_get_plan_sources(plan)))->resultDesc);
+	MemoryContextSwitchTo(spi);
+	SPI_keepplan(plan);
+	SPI_finish();
+	return plan;
+}
+
+void
+sf_plan_forget(struct _SPI_plan *plan)
+{
+	SPI_freeplan(plan);
+}
+
+uint64
+sf_plan_execute(struct _SPI_plan *plan, ParamListInfo params, bool newest, int max_rows,
+				SfRowFn fn, void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	uint64		processed;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	CommandCounterIncrement();
+	PushActiveSnapshot(newest ? GetLatestSnapshot() : GetTransactionSnapshot());
+	check_result(SPI_execute_plan_with_paramlist(plan, params, true, max_rows), "query");
+	PopActiveSnapshot();
+	processed = hand_out(fn, arg, caller);
+	SPI_finish();
 	return processed;
 }
 

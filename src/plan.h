@@ -11,6 +11,8 @@
 #include "postgres.h"
 #include "access/htup.h"
 #include "access/tupdesc.h"
+#include "nodes/params.h"
+#include "parser/parse_node.h"
 
 typedef enum SfPlan
 {
@@ -31,10 +33,35 @@ typedef enum SfPlan
 	SF_PLAN_ACTION_LOCK,
 	SF_PLAN_ACTION_GRANTS_DELETE,
 	SF_PLAN_HOLD_SET,
+	SF_PLAN_RULE_SET_ROW,
+	SF_PLAN_RULE_SET_REVISION,
+	SF_PLAN_RULE_FACTS,
+	SF_PLAN_RULE_QUOTAS,
+	SF_PLAN_RULE_PARAMS,
+	SF_PLAN_RULE_OVERRIDES,
+	SF_PLAN_RULE_GROUPS,
+	SF_PLAN_RULES,
+	SF_PLAN_RULE_GRANTS,
+	SF_PLAN_RULE_GUARDED,
+	SF_PLAN_RULE_SET_OWNER,
+	SF_PLAN_RULE_SET_TOUCH,
+	SF_PLAN_RULE_SET_LOCK,
+	SF_PLAN_RULE_SET_GUARDS,
+	SF_PLAN_RULE_SET_CLEAR,
+	SF_PLAN_RULE_PARAM_EXISTS,
+	SF_PLAN_RULE_OVERRIDES_DELETE,
+	SF_PLAN_RULE_OVERRIDES_MOVE,
 	SF_PLAN_WATCHES,
 	SF_PLAN_WATCH_SET,
 	SF_PLAN_WATCH_DELETE,
 	SF_PLAN_WATCH_LEFT,
+	SF_PLAN_GUARD_FACTS,
+	SF_PLAN_GUARD_RELATED,
+	SF_PLAN_GUARD_SET,
+	SF_PLAN_GUARD_DELETE,
+	SF_PLAN_GUARD_TRIGGERS,
+	SF_PLAN_GUARD_LATER,
+	SF_PLAN_GUARD_OPEN,
 	SF_PLAN_ALERT,
 	SF_PLAN_ALERTS_UNSENT,
 	SF_PLAN_ALERTS_SENT,
@@ -77,6 +104,25 @@ extern uint64 sf_plan_command(const char *sql, SfRowFn fn, void *arg);
 extern uint64 sf_plan_query_as(Oid owner, const char *search_path, const char *sql,
 							   int nargs, Oid *types, const Datum *values,
 							   SfRowFn fn, void *arg);
+
+/*
+ * Prepare a query of a user's, one SELECT that reads only; an error where it
+ * is anything else.  `setup` and `arg` resolve names that are no columns, and
+ * must stay as long as the plan.  Tells the number and types of its columns.
+ */
+struct _SPI_plan;
+typedef void (*SfParserSetup)(ParseState *pstate, void *arg);
+extern struct _SPI_plan *sf_plan_prepare(const char *sql, SfParserSetup setup, void *arg,
+										 TupleDesc *columns);
+extern void sf_plan_forget(struct _SPI_plan *plan);
+
+/*
+ * Run it with the current rights and settings, at most max_rows rows.  It sees
+ * our own changes; `newest`: also what was committed after the transaction's
+ * snapshot was taken.
+ */
+extern uint64 sf_plan_execute(struct _SPI_plan *plan, ParamListInfo params, bool newest,
+							  int max_rows, SfRowFn fn, void *arg);
 
 /*
  * Copies of a column of a row, in the current context.  NULL or the default

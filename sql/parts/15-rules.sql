@@ -176,12 +176,16 @@ CREATE TABLE sopflow.guarded (
 	relation		regclass NOT NULL,
 	rule_set		text NOT NULL,
 	columns			name[],
+	relation_owner	regrole NOT NULL,
+	rule_set_owner	regrole NOT NULL,
 	PRIMARY KEY (relation, rule_set)
 );
 COMMENT ON TABLE sopflow.guarded IS 'Tables whose rows are held to a rule set; written by guard and unguard';
 COMMENT ON COLUMN sopflow.guarded.relation IS 'Guarded table';
 COMMENT ON COLUMN sopflow.guarded.rule_set IS 'Rule set';
 COMMENT ON COLUMN sopflow.guarded.columns IS 'Columns whose change the rules look at; null: every write';
+COMMENT ON COLUMN sopflow.guarded.relation_owner IS 'Owner of the table when it was guarded';
+COMMENT ON COLUMN sopflow.guarded.rule_set_owner IS 'Owner of the rule set then';
 
 CREATE TYPE sopflow.verdict AS (
 	allowed			bool,
