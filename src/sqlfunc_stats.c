@@ -20,6 +20,7 @@
 
 PG_FUNCTION_INFO_V1(sopflow_stats_values);
 PG_FUNCTION_INFO_V1(sopflow_action_stats_values);
+PG_FUNCTION_INFO_V1(sopflow_rule_stats_values);
 PG_FUNCTION_INFO_V1(sopflow_worker_status_values);
 PG_FUNCTION_INFO_V1(sopflow_dispatcher);
 PG_FUNCTION_INFO_V1(sopflow_reset_stats);
@@ -115,6 +116,37 @@ sopflow_action_stats_values(PG_FUNCTION_ARGS)
 			Float8GetDatum(milliseconds(stats.times.p99)),
 		};
 		bool		nulls[8] = {false, false, false, false, false, untimed, untimed, untimed};
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/*
+ * rule_stats_values() returns table (rule_id int, evaluated bigint, fired
+ * bigint, denied bigint, failed bigint)
+ */
+Datum
+sopflow_rule_stats_values(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	SfRuleStats stats;
+	int			cursor = 0;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (!available())
+		return (Datum) 0;
+
+	while (sf_stats_next_rule(&cursor, &stats))
+	{
+		Datum		values[5] = {
+			Int32GetDatum(stats.rule_id),
+			Int64GetDatum(stats.evaluated),
+			Int64GetDatum(stats.fired),
+			Int64GetDatum(stats.denied),
+			Int64GetDatum(stats.failed),
+		};
+		bool		nulls[5] = {false};
 
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}

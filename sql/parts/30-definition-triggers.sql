@@ -96,11 +96,13 @@ BEGIN
 	EXECUTE format('GRANT USAGE ON SCHEMA sopflow TO %s', role);
 	EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON sopflow.action, sopflow.sop, sopflow.sop_node, sopflow.action_grant TO %s', role);
 	EXECUTE format('GRANT SELECT ON sopflow.sop_version TO %s', role);
-	EXECUTE format('GRANT USAGE ON SEQUENCE sopflow.sop_node_seq TO %s', role);
+	EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON sopflow.rule_set, sopflow.rule_fact, sopflow.rule_quota, sopflow.rule_param, sopflow.rule_param_override, sopflow.rule_group, sopflow.rule, sopflow.rule_grant TO %s', role);
+	EXECUTE format('GRANT USAGE ON SEQUENCE sopflow.sop_node_seq, sopflow.rule_seq TO %s', role);
 	EXECUTE format('GRANT EXECUTE ON FUNCTION sopflow.validate(text), sopflow.action_owner(text), sopflow.grant_action(text, regrole), sopflow.grant_consumer(text, regrole), sopflow.now() TO %s', role);
+	EXECUTE format('GRANT EXECUTE ON FUNCTION sopflow.validate_rules(text), sopflow.grant_rules(text, regrole), sopflow.revoke_rules(text, regrole), sopflow.fire, sopflow.fire_rows, sopflow.check_rules, sopflow.explain, sopflow.prove TO %s', role);
 END
 $$;
-COMMENT ON FUNCTION sopflow.grant_author(regrole) IS 'Lets a role write actions and SOPs of its own';
+COMMENT ON FUNCTION sopflow.grant_author(regrole) IS 'Lets a role write actions, SOPs and rule sets of its own';
 
 CREATE FUNCTION sopflow.grant_action(action text, role regrole) RETURNS void LANGUAGE sql VOLATILE
 	SET search_path = pg_catalog, pg_temp

@@ -15,6 +15,13 @@ CREATE FUNCTION sopflow.action_stats_values(OUT action_id int, OUT done bigint, 
 COMMENT ON FUNCTION sopflow.action_stats_values() IS 'Counters of the actions of this database, behind the view action_stats';
 REVOKE ALL ON FUNCTION sopflow.action_stats_values() FROM PUBLIC;
 
+CREATE FUNCTION sopflow.rule_stats_values(OUT rule_id int, OUT evaluated bigint, OUT fired bigint,
+		OUT denied bigint, OUT failed bigint)
+	RETURNS SETOF record LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'sopflow_rule_stats_values';
+COMMENT ON FUNCTION sopflow.rule_stats_values() IS 'Counters of the rules of this database, behind the view rule_stats';
+REVOKE ALL ON FUNCTION sopflow.rule_stats_values() FROM PUBLIC;
+
 CREATE FUNCTION sopflow.worker_status_values(OUT dboid oid, OUT worker int, OUT pid int, OUT state text,
 		OUT started_at timestamptz, OUT next_wakeup timestamptz, OUT low_water timestamptz,
 		OUT passes bigint, OUT tasks bigint, OUT last_error text, OUT last_error_at timestamptz)
@@ -57,6 +64,18 @@ COMMENT ON COLUMN sopflow.action_stats.success_ratio IS 'Share of the attempts t
 COMMENT ON COLUMN sopflow.action_stats.avg_ms IS 'Mean duration of an attempt, where it is known';
 COMMENT ON COLUMN sopflow.action_stats.p50_ms IS 'Median duration, to about an eighth of its value';
 COMMENT ON COLUMN sopflow.action_stats.p99_ms IS '99th percentile of the duration, to about an eighth of its value';
+
+CREATE VIEW sopflow.rule_stats AS
+	SELECT r.rule_set, r.rule, s.evaluated, s.fired, s.denied, s.failed
+	FROM sopflow.rule_stats_values() s
+	JOIN sopflow.rule r USING (rule_id);
+COMMENT ON VIEW sopflow.rule_stats IS 'What rules did in ended transactions since the server started or reset_stats(), for up to about 8000 rules of the server';
+COMMENT ON COLUMN sopflow.rule_stats.rule_set IS 'Rule set';
+COMMENT ON COLUMN sopflow.rule_stats.rule IS 'Rule';
+COMMENT ON COLUMN sopflow.rule_stats.evaluated IS 'Times that its condition was evaluated; not those where an index left it out';
+COMMENT ON COLUMN sopflow.rule_stats.fired IS 'Times that its actions were carried out';
+COMMENT ON COLUMN sopflow.rule_stats.denied IS 'Times that it denied';
+COMMENT ON COLUMN sopflow.rule_stats.failed IS 'Errors in its condition or actions';
 
 CREATE VIEW sopflow.worker_status AS
 	SELECT d.datname AS database, s.worker, s.pid, s.state, s.started_at, s.next_wakeup, s.low_water,
@@ -227,10 +246,11 @@ CREATE VIEW sopflow.health AS
 	SELECT h.severity, h.code, h.message, h.hint
 	FROM (SELECT * FROM sopflow.health_dispatch
 		UNION ALL SELECT * FROM sopflow.health_tasks
-		UNION ALL SELECT * FROM sopflow.health_server) h
+		UNION ALL SELECT * FROM sopflow.health_server
+		UNION ALL SELECT * FROM sopflow.health_guards) h
 	ORDER BY pg_catalog.array_position(ARRAY['error', 'warning', 'info'], h.severity), h.code, h.message;
 COMMENT ON VIEW sopflow.health IS 'What is wrong, in words; no row when all is well';
-COMMENT ON COLUMN sopflow.health.severity IS 'error: tasks are not carried out; warning: they may be late; info: as somebody has asked for';
+COMMENT ON COLUMN sopflow.health.severity IS 'error: tasks are not carried out, or tables not held to their rules; warning: tasks may be late, or rules passed by; info: as somebody has asked for';
 COMMENT ON COLUMN sopflow.health.code IS 'A word for programs';
 COMMENT ON COLUMN sopflow.health.message IS 'What is wrong';
 COMMENT ON COLUMN sopflow.health.hint IS 'What to do about it';
@@ -260,6 +280,9 @@ BEGIN ATOMIC
 	), actions AS MATERIALIZED (
 		SELECT a.action, s.* FROM db CROSS JOIN LATERAL sopflow.action_stats_values() s
 		JOIN sopflow.action a USING (action_id) WHERE db.preloaded
+	), rules AS MATERIALIZED (
+		SELECT r.rule_set, r.rule, s.* FROM db CROSS JOIN LATERAL sopflow.rule_stats_values() s
+		JOIN sopflow.rule r USING (rule_id) WHERE db.preloaded
 	), family (family, type, help) AS (VALUES
 		('events_total', 'counter', 'Events taken in'),
 		('events_null_subject_total', 'counter', 'Watched rows whose subject key is null'),
@@ -284,6 +307,10 @@ BEGIN ATOMIC
 		('dispatch_delay_max_seconds', 'gauge', 'Longest dispatch delay since the counters were reset'),
 		('action_attempts_total', 'counter', 'Attempts by action and outcome'),
 		('action_duration_seconds', 'summary', 'Duration of attempts by action'),
+		('rule_evaluated_total', 'counter', 'Evaluations of conditions by rule'),
+		('rule_fired_total', 'counter', 'Rules whose actions were carried out'),
+		('rule_denied_total', 'counter', 'Denials by rule'),
+		('rule_failed_total', 'counter', 'Errors in conditions and actions by rule'),
 		('launcher_up', 'gauge', 'Whether the launcher runs'),
 		('workers', 'gauge', 'Workers that serve this database'),
 		('overdue_seconds', 'gauge', 'How long the oldest pending task is overdue'),
@@ -320,6 +347,11 @@ BEGIN ATOMIC
 		CROSS JOIN LATERAL (VALUES ('', '0.5', a.p50_ms / 1000), ('', '0.99', a.p99_ms / 1000),
 			('_sum', NULL, a.total_ms / 1000), ('_count', NULL, a.timed::float8)) AS m(suffix, quantile, value)
 		WHERE a.timed > 0
+	UNION ALL
+		SELECT m.family, '', sopflow.metric_labels('database', db.name, 'rule_set', r.rule_set, 'rule', r.rule), m.n::float8
+		FROM rules r CROSS JOIN db
+		CROSS JOIN LATERAL (VALUES ('rule_evaluated_total', r.evaluated), ('rule_fired_total', r.fired),
+			('rule_denied_total', r.denied), ('rule_failed_total', r.failed)) AS m(family, n)
 	UNION ALL
 		SELECT 'launcher_up', '', sopflow.metric_labels('database', db.name), (db.launcher_pid IS NOT NULL)::int::float8
 		FROM db

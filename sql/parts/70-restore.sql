@@ -43,6 +43,37 @@ BEGIN
 		RETURN NEXT;
 	END LOOP;
 	DELETE FROM sopflow.action_grant g WHERE NOT EXISTS (SELECT FROM sopflow.action a WHERE a.action = g.action);
+	-- and whose rule set or parameter; a set that loses something is not checked
+	-- for it at commit, but below
+	PERFORM set_config('sopflow.restoring', 'on', true);
+	FOR s IN SELECT 'fact' AS kind, x.rule_set, x.fact::text AS name FROM sopflow.rule_fact x
+		UNION ALL SELECT 'quota', x.rule_set, x.quota FROM sopflow.rule_quota x
+		UNION ALL SELECT 'parameter', x.rule_set, x.param FROM sopflow.rule_param x
+		UNION ALL SELECT 'group', x.rule_set, x.rule_group FROM sopflow.rule_group x
+		UNION ALL SELECT 'rule', x.rule_set, x.rule FROM sopflow.rule x
+		ORDER BY 2, 1, 3
+	LOOP
+		CONTINUE WHEN EXISTS (SELECT FROM sopflow.rule_set x WHERE x.rule_set = s.rule_set);
+		sop_id := NULL;
+		message := format('rule set "%s" does not exist, its %s "%s" was deleted', s.rule_set, s.kind, s.name);
+		RETURN NEXT;
+	END LOOP;
+	DELETE FROM sopflow.rule_fact x WHERE NOT EXISTS (SELECT FROM sopflow.rule_set y WHERE y.rule_set = x.rule_set);
+	DELETE FROM sopflow.rule_quota x WHERE NOT EXISTS (SELECT FROM sopflow.rule_set y WHERE y.rule_set = x.rule_set);
+	DELETE FROM sopflow.rule_param x WHERE NOT EXISTS (SELECT FROM sopflow.rule_set y WHERE y.rule_set = x.rule_set);
+	DELETE FROM sopflow.rule_group x WHERE NOT EXISTS (SELECT FROM sopflow.rule_set y WHERE y.rule_set = x.rule_set);
+	DELETE FROM sopflow.rule x WHERE NOT EXISTS (SELECT FROM sopflow.rule_set y WHERE y.rule_set = x.rule_set);
+	DELETE FROM sopflow.rule_grant x WHERE NOT EXISTS (SELECT FROM sopflow.rule_set y WHERE y.rule_set = x.rule_set);
+	FOR s IN DELETE FROM sopflow.rule_param_override x
+		WHERE NOT EXISTS (SELECT FROM sopflow.rule_param y WHERE (y.rule_set, y.param) = (x.rule_set, x.param))
+		RETURNING x.rule_set, x.param, x.scope
+	LOOP
+		sop_id := NULL;
+		message := format('parameter "%s" of rule set "%s" does not exist, its override for "%s" was deleted', s.param, s.rule_set, s.scope);
+		RETURN NEXT;
+	END LOOP;
+	PERFORM set_config('sopflow.restoring', 'off', true);
+	DELETE FROM sopflow.guarded x WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = x.relation);
 	DELETE FROM sopflow.hold;
 	PERFORM sopflow.hold_changed();
 	FOR s IN SELECT x.sop_id FROM sopflow.sop x WHERE x.enabled ORDER BY x.sop_id LOOP
@@ -55,10 +86,28 @@ BEGIN
 			RETURN NEXT;
 		END;
 	END LOOP;
+	-- these stay enabled: what they guard is refused until they are right again
+	FOR s IN SELECT x.rule_set FROM sopflow.rule_set x WHERE x.enabled ORDER BY x.rule_set LOOP
+		BEGIN
+			PERFORM sopflow.check_rule_set(s.rule_set);
+		EXCEPTION WHEN OTHERS THEN
+			sop_id := NULL;
+			message := SQLERRM;
+			RETURN NEXT;
+		END;
+	END LOOP;
+	FOR s IN SELECT x.relation, x.rule_set FROM sopflow.guarded x
+		WHERE NOT EXISTS (SELECT FROM sopflow.rule_set y WHERE y.rule_set = x.rule_set)
+		ORDER BY x.relation::text, x.rule_set
+	LOOP
+		sop_id := NULL;
+		message := format('rule set "%s" does not exist, but table %s is guarded by it', s.rule_set, s.relation);
+		RETURN NEXT;
+	END LOOP;
 	PERFORM sopflow.wake();
 END
 $$;
-COMMENT ON FUNCTION sopflow.restored() IS 'Ends the hold after a restore: checks every SOP and watch, disables and lists those that are not valid, makes leased tasks pending, lets the worker go on';
+COMMENT ON FUNCTION sopflow.restored() IS 'Ends the hold after a restore: checks every SOP and watch, disables and lists those that are not valid, lists rule sets that are not valid, makes leased tasks pending, lets the worker go on';
 
 CREATE FUNCTION sopflow.wake() RETURNS void LANGUAGE c VOLATILE
 	AS 'MODULE_PATHNAME', 'sopflow_wake';
@@ -73,6 +122,17 @@ SELECT pg_catalog.pg_extension_config_dump('sopflow.sop_version', '');
 SELECT pg_catalog.pg_extension_config_dump('sopflow.sop_version_version_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('sopflow.action_grant', '');
 SELECT pg_catalog.pg_extension_config_dump('sopflow.watched', '');
+SELECT pg_catalog.pg_extension_config_dump('sopflow.rule_set', '');
+SELECT pg_catalog.pg_extension_config_dump('sopflow.rule_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('sopflow.rule_fact', '');
+SELECT pg_catalog.pg_extension_config_dump('sopflow.rule_quota', '');
+SELECT pg_catalog.pg_extension_config_dump('sopflow.rule_param', '');
+SELECT pg_catalog.pg_extension_config_dump('sopflow.rule_param_override', '');
+SELECT pg_catalog.pg_extension_config_dump('sopflow.rule_group', '');
+SELECT pg_catalog.pg_extension_config_dump('sopflow.rule', '');
+SELECT pg_catalog.pg_extension_config_dump('sopflow.rule_rule_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('sopflow.rule_grant', '');
+SELECT pg_catalog.pg_extension_config_dump('sopflow.guarded', '');
 SELECT pg_catalog.pg_extension_config_dump('sopflow.run', '');
 SELECT pg_catalog.pg_extension_config_dump('sopflow.run_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('sopflow.task', '');
