@@ -386,6 +386,7 @@ refuse_twice(Relation rel, Datum rule_set)
 	Datum		values[2] = {ObjectIdGetDatum(RelationGetRelid(rel)), rule_set};
 	SfRelated	related;
 	char	   *set = TextDatumGetCString(rule_set);
+	char	   *partition;
 
 	if (sf_plan_run(SF_PLAN_GUARD_RELATED, values, NULL, take_related, &related) == 0)
 		return;
@@ -395,14 +396,14 @@ refuse_twice(Relation rel, Datum rule_set)
 				 errmsg("table \"%s\" is guarded by rule set \"%s\" through its parent \"%s\"",
 						RelationGetRelationName(rel), set, get_rel_name(related.relid)),
 				 errhint("A guard of a partitioned table holds all its partitions; change that one.")));
+	partition = quote_qualified_identifier(get_namespace_name(get_rel_namespace(related.relid)),
+										   get_rel_name(related.relid));
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("partition \"%s\" of table \"%s\" is guarded by rule set \"%s\" itself",
 					get_rel_name(related.relid), RelationGetRelationName(rel), set),
 			 errhint("Use SELECT sopflow.unguard(%s, %s) first.",
-					 quote_literal_cstr(quote_qualified_identifier(get_namespace_name(get_rel_namespace(related.relid)),
-																   get_rel_name(related.relid))),
-					 quote_literal_cstr(set))));
+					 quote_literal_cstr(partition), quote_literal_cstr(set))));
 }
 
 /* --- warnings --- */
