@@ -32,6 +32,26 @@ $source->safe_psql('postgres', q{
 	ALTER TABLE visits ATTACH PARTITION visits_1 FOR VALUES FROM (0) TO (1000);
 	SELECT sopflow.watch('visits', 'VISIT', 'client_id', time_column => 'at');
 
+	CREATE TABLE leads (gone int, lead_id int, name text, owner int);
+	ALTER TABLE leads DROP COLUMN gone;
+	INSERT INTO leads SELECT g, 'lead ' || g, 1 FROM generate_series(1, 3) g;
+	BEGIN;
+	INSERT INTO sopflow.rule_set (rule_set, param_scopes) VALUES ('claim', ARRAY['new.name']), ('damaged', ARRAY['''vip''']);
+	INSERT INTO sopflow.rule_fact (rule_set, fact, type, query) VALUES ('claim', 'new', 'leads', NULL), ('claim', 'old', 'leads', NULL),
+		('claim', 'first', 'leads', 'SELECT l FROM leads l WHERE l.owner = new.owner ORDER BY l.lead_id LIMIT 1'), ('damaged', 'x', 'int', NULL);
+	INSERT INTO sopflow.rule_quota (rule_set, quota, query, lock_key)
+		VALUES ('claim', 'held', 'SELECT count(*) FROM leads l WHERE l.owner = new.owner', 'new.owner::text');
+	INSERT INTO sopflow.rule_param (rule_set, param, type, value) VALUES ('claim', 'most', 'int', '3'), ('damaged', 'cut', 'int', '1');
+	INSERT INTO sopflow.rule_param_override VALUES ('claim', 'most', 'vip', '4'), ('damaged', 'cut', 'vip', '2');
+	INSERT INTO sopflow.rule_group (rule_set, rule_group, kind) VALUES ('claim', 'first one', 'activation');
+	INSERT INTO sopflow.rule (rule_set, rule, condition, actions, rule_group) VALUES
+		('claim', 'guests', 'is_guest(new.name)', '[{"deny": "no guests"}]', 'first one'),
+		('claim', 'full', 'quota.held >= param.most', '[{"deny": "{{first.name}} is \"enough\""}]', 'first one'),
+		('damaged', 'r', 'x > param.cut', '[]', NULL);
+	COMMIT;
+	SELECT sopflow.guard('leads', 'claim');
+	SELECT sopflow.grant_rules('claim', 'desk');
+
 	CREATE FUNCTION fail(w sopflow.work) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RAISE 'it fails'; END $$;
 	INSERT INTO sopflow.action (action, delivery, handler, max_attempts, alert_after) VALUES ('FAIL', 'call', 'public.fail', 1, 1);
 	INSERT INTO sopflow.action (action, lease) VALUES ('CALL_BACK', '1 day'), ('VISIT', '1 day');
@@ -78,8 +98,10 @@ $source->safe_psql('postgres', q{
 # --- what is compared ---
 
 my @tables = qw(action sop sop_node sop_version action_grant watched run task held offer dead
-  history run_history action_state alert);
-my @sequences = qw(action_action_id_seq sop_node_seq sop_version_version_id_seq run_id_seq lease_token_seq alert_alert_id_seq);
+  history run_history action_state alert
+  rule_set rule_fact rule_quota rule_param rule_param_override rule_group rule rule_grant guarded);
+my @sequences = qw(action_action_id_seq sop_node_seq sop_version_version_id_seq run_id_seq lease_token_seq alert_alert_id_seq
+  rule_seq rule_rule_id_seq);
 
 sub contents
 {
@@ -134,7 +156,7 @@ sub check_restored
 	is($target->safe_psql($db, q{SELECT count(*) FROM sopflow.fetch('{CALL_BACK}', 10)}), '0', "$db: nor fetched");
 	for my $table (@tables)
 	{
-		next if $db eq 'plain' && $table eq 'action';
+		next if $db eq 'plain' && $table =~ /^(?:action|rule_param)$/;
 		is(contents($target, $db, $table), $before{$table}, "$db: $table is as it was");
 	}
 	is(contents($target, $db, 'runs'), $before{runs}, "$db: so are the runs");
@@ -162,6 +184,15 @@ sub check_going_on
 			WHERE run_id > (SELECT max(run_id) FROM fetched) AND subject_id IN ('1001', '1002')}),
 		'care 1001 {"url": "u", "name": "new"}, visit 1001 {}', "$db: new rows start new runs, under the watch's condition");
 	wait_for($target, "SELECT count(*) = 1 FROM effect WHERE subject = '1001'", "$db: which are carried out", $db);
+	# rules as before: the guard, its parameters, and who may fire them
+	my (undef, undef, $refused) = $target->psql($db, q{INSERT INTO leads VALUES (4, 'guest', 2)});
+	like($refused, qr/ERROR:  no guests$/m, "$db: a guarded table is held to its rules");
+	is($target->safe_psql($db, q{INSERT INTO leads VALUES (4, 'vip', 1) RETURNING lead_id}), '4', "$db: with overrides of parameters");
+	(undef, undef, $refused) = $target->psql($db, q{INSERT INTO leads VALUES (5, 'lead', 1)});
+	like($refused, qr/ERROR:  lead 1 is "enough"$/m, "$db: with quotas and looked-up facts");
+	is( $target->safe_psql($db, q{SET ROLE desk;
+			SELECT (sopflow.fire('claim', '{"new": {"lead_id": 4, "name": "guest", "owner": 2}}')).messages}),
+		'{"no guests"}', "$db: fired by whom that was granted to");
 	is($target->safe_psql($db, "SELECT string_agg(code, ' ') FROM sopflow.health WHERE severity = 'error'"), '',
 		"$db: nothing is wrong");
 	# drop it
@@ -193,6 +224,7 @@ check_going_on('jobs', $due + 2);
 command_ok([ 'pg_dump', '-f', "$dir/plain", '-d', $source->connstr('postgres') ], 'pg_dump, plain text');
 my $plain = slurp_file("$dir/plain");
 ok($plain =~ s/^DOOMED\tcall\t.*\n//m, 'an action is cut out of it');
+ok($plain =~ s/^damaged\tcut\tinteger\t.*\n//m, 'and a parameter');
 open(my $fh, '>', "$dir/plain") or die "$dir/plain: $!";
 print $fh $plain;
 close $fh;
@@ -200,7 +232,12 @@ $target->safe_psql('postgres', 'CREATE DATABASE plain TEMPLATE template0; CREATE
 command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $target->connstr('plain'), '-f', "$dir/plain" ], 'psql has no error');
 check_restored('plain');
 like( $target->safe_psql('plain', 'SELECT * FROM sopflow.restored()'),
-	qr/^doomed\|SOP "doomed" is not valid: .*action.*DOOMED[^\n]*$/, 'restored() names the SOP that is broken');
+	qr/^\|parameter "cut" of rule set "damaged" does not exist, its override for "vip" was deleted
+doomed\|SOP "doomed" is not valid: [^\n]*action[^\n]*DOOMED[^\n]*
+\|rule set "damaged" is not valid: rule "r"[^\n]*cut[^\n]*$/, 'restored() names what is broken');
+is($target->safe_psql('plain', q{SELECT enabled FROM sopflow.rule_set WHERE rule_set = 'damaged'}), 't', 'the rule set stays enabled');
+my (undef, undef, $broken) = $target->psql('plain', q{SELECT sopflow.fire('damaged', '{"x": 3}')});
+like($broken, qr/rule set "damaged" is not valid/, 'and refuses what it is asked');
 is($target->safe_psql('plain', q{SELECT sop_id FROM sopflow.sop WHERE NOT enabled ORDER BY 1}), "doomed\ndraft", 'which is disabled now');
 wait_for($target, 'SELECT count(*) = 2 FROM sopflow.dead WHERE error LIKE \'%"DOOMED" does not exist%\'', 'its tasks fail', 'plain');
 check_going_on('plain', $due);
