@@ -433,13 +433,15 @@ warn_of_children(Relation rel)
 /* --- SQL --- */
 
 static void
-record_guard(Relation rel, Datum rule_set, ArrayType *columns, Oid rule_set_owner)
+record_guard(Relation rel, Datum rule_set, ArrayType *columns)
 {
+	/* nobody deletes the set before we commit */
+	bool		locked = sf_plan_run(SF_PLAN_RULE_SET_LOCK, &rule_set, NULL, NULL, NULL) > 0;
+	Oid			rule_set_owner = demand_member(rule_set);
 	Datum		values[5];
 	char		nulls[6] = "     ";
 
-	/* nobody deletes the set before we commit */
-	if (sf_plan_run(SF_PLAN_RULE_SET_LOCK, &rule_set, NULL, NULL, NULL) == 0)
+	if (!locked)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not serialize access due to concurrent change of rule set \"%s\"",
@@ -459,7 +461,6 @@ sopflow_guard(PG_FUNCTION_ARGS)
 {
 	Oid			relid;
 	Datum		rule_set;
-	Oid			rule_set_owner;
 	Relation	rel;
 	ArrayType  *array = PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2);
 	List	   *columns = NIL;
@@ -472,13 +473,13 @@ sopflow_guard(PG_FUNCTION_ARGS)
 	relid = PG_GETARG_OID(0);
 	rule_set = PG_GETARG_DATUM(1);
 	demand_owner(relid);
-	rule_set_owner = demand_member(rule_set);
+	(void) demand_member(rule_set);
 	rel = open_guarded(relid, ShareRowExclusiveLock);
 	if (array != NULL)
 		columns = find_columns(rel, array);
 	refuse_twice(rel, rule_set);
 	check_facts(rel, rule_set);
-	record_guard(rel, rule_set, array, rule_set_owner);
+	record_guard(rel, rule_set, array);
 	make_triggers(rel, TextDatumGetCString(rule_set), columns);
 	/* those who attach partitions make the triggers anew, and need the right */
 	sf_plan_run(SF_PLAN_GUARD_OPEN, NULL, NULL, NULL, NULL);
