@@ -188,10 +188,11 @@ UNION ALL
 		WHERE h.held_by = 'action' AND v.definition->'nodes'->h.node::int->>'action' = a.action) h ON true
 	WHERE a.paused OR NOT a.enabled
 UNION ALL
-	SELECT 'error', 'owner_gone', pg_catalog.format('the owner of %s "%s" is gone, so it is not run', o.kind, o.name),
+	SELECT 'error', 'owner_gone', pg_catalog.format('the owner of %s "%s" is gone, so it is not run', pg_catalog.replace(o.kind, '_', ' '), o.name),
 		pg_catalog.format('UPDATE sopflow.%I SET owner = ... WHERE %I = %L gives it another one.', o.kind, o.key, o.name)
 	FROM (SELECT 'sop' AS kind, 'sop_id' AS key, s.sop_id AS name, s.owner FROM sopflow.sop s
-		UNION ALL SELECT 'action', 'action', a.action, a.owner FROM sopflow.action a) o
+		UNION ALL SELECT 'action', 'action', a.action, a.owner FROM sopflow.action a
+		UNION ALL SELECT 'rule_set', 'rule_set', r.rule_set, r.owner FROM sopflow.rule_set r) o
 	WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = o.owner)
 UNION ALL
 	SELECT 'warning', 'alerts_unsent',
