@@ -100,6 +100,7 @@ BEGIN
 	EXECUTE format('GRANT USAGE ON SEQUENCE sopflow.sop_node_seq, sopflow.rule_seq TO %s', role);
 	EXECUTE format('GRANT EXECUTE ON FUNCTION sopflow.validate(text), sopflow.action_owner(text), sopflow.grant_action(text, regrole), sopflow.grant_consumer(text, regrole), sopflow.now() TO %s', role);
 	EXECUTE format('GRANT EXECUTE ON FUNCTION sopflow.validate_rules(text), sopflow.grant_rules(text, regrole), sopflow.revoke_rules(text, regrole), sopflow.fire, sopflow.fire_rows, sopflow.check_rules, sopflow.explain, sopflow.prove TO %s', role);
+	EXECUTE format('GRANT EXECUTE ON FUNCTION sopflow.load_decision_table, sopflow.table_actions, sopflow.table_changes, sopflow.table_columns, sopflow.table_conditions, sopflow.table_field, sopflow.table_fields, sopflow.table_order, sopflow.table_refuse, sopflow.table_sequence TO %s', role);
 END
 $$;
 COMMENT ON FUNCTION sopflow.grant_author(regrole) IS 'Lets a role write actions, SOPs and rule sets of its own';
