@@ -1,0 +1,23 @@
+/*
+ * attempt.h
+ *	  Something that may fail without failing the statement.
+ */
+#ifndef SF_ATTEMPT_H
+#define SF_ATTEMPT_H
+
+#include "postgres.h"
+
+#include "ruleset.h"
+
+/*
+ * Call fn(arg) in a subtransaction.  Its error is caught, the subtransaction
+ * rolled back and the error returned; NULL: there was none.  Errors of the
+ * SQLSTATE classes 40, 53 and 57, which concern more than this, are not caught.
+ */
+typedef void (*SfAttemptFn)(void *arg);
+extern ErrorData *sf_attempt(SfAttemptFn fn, void *arg);
+
+/* the value of a rule's condition, or the error that it raised */
+extern SfTruth sf_attempt_condition(SfRuleSet *set, SfRule *rule, ErrorData **error);
+
+#endif							/* SF_ATTEMPT_H */
