@@ -92,6 +92,8 @@ CREATE POLICY grantee ON sopflow.action_grant FOR SELECT
 CREATE FUNCTION sopflow.grant_author(role regrole) RETURNS void LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	f regprocedure;
 BEGIN
 	EXECUTE format('GRANT USAGE ON SCHEMA sopflow TO %s', role);
 	EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON sopflow.action, sopflow.sop, sopflow.sop_node, sopflow.action_grant TO %s', role);
@@ -100,6 +102,13 @@ BEGIN
 	EXECUTE format('GRANT USAGE ON SEQUENCE sopflow.sop_node_seq, sopflow.rule_seq TO %s', role);
 	EXECUTE format('GRANT EXECUTE ON FUNCTION sopflow.validate(text), sopflow.action_owner(text), sopflow.grant_action(text, regrole), sopflow.grant_consumer(text, regrole), sopflow.now() TO %s', role);
 	EXECUTE format('GRANT EXECUTE ON FUNCTION sopflow.validate_rules(text), sopflow.grant_rules(text, regrole), sopflow.revoke_rules(text, regrole), sopflow.fire, sopflow.fire_rows, sopflow.check_rules, sopflow.explain, sopflow.prove TO %s', role);
+	-- loading writes with the rights of its caller
+	FOR f IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'sopflow'::regnamespace
+		AND (p.proname IN ('load_rules', 'export_rules', 'convert_expression', 'convert_action')
+			OR starts_with(p.proname, 'rule_file_'))
+	LOOP
+		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', f, role);
+	END LOOP;
 	EXECUTE format('GRANT EXECUTE ON FUNCTION sopflow.load_decision_table, sopflow.table_actions, sopflow.table_changes, sopflow.table_columns, sopflow.table_conditions, sopflow.table_field, sopflow.table_fields, sopflow.table_order, sopflow.table_refuse, sopflow.table_sequence TO %s', role);
 END
 $$;
