@@ -119,6 +119,17 @@ BEGIN
 		WHERE g.relation = n.relation AND g.rule_set = n.rule_set
 			AND cardinality(g.columns) = cardinality(n.names) AND NOT g.columns <@ n.names;
 	PERFORM sopflow.open_guards();
+	FOR l IN SELECT t.relation, t.rule_set, t.trigger_name
+		FROM pg_event_trigger_ddl_commands() e
+		JOIN sopflow.guard_trigger t ON t.trigger_id = e.objid
+		WHERE e.classid = 'pg_trigger'::regclass AND e.command_tag = 'ALTER TRIGGER'
+			AND NOT starts_with(t.trigger_name, '~sopflow_guard_')
+	LOOP
+		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('cannot rename a trigger of table %s to "%s": it is of the guard by rule set "%s"',
+				l.relation, l.trigger_name, l.rule_set),
+			HINT = 'By its name it fires after the other triggers, and is found again.';
+	END LOOP;
 	FOR l IN SELECT t.later, t.later_relation, t.rule_set, t.events
 		FROM pg_event_trigger_ddl_commands() e
 		JOIN sopflow.guard_later t ON t.later_id = e.objid

@@ -244,6 +244,9 @@ SELECT count(*) FROM sopflow.health_guards;
 SELECT sopflow.guard('leads', 'leads');
 SELECT count(*) FROM sopflow.health_guards;
 
+ALTER TRIGGER "~sopflow_guard_update_leads" ON leads RENAME TO aaa;
+\echo :LAST_ERROR_SQLSTATE
+
 \echo --- triggers that fire later
 CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 -- these do not, or change nothing
