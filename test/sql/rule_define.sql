@@ -189,9 +189,11 @@ CREATE DOMAIN rd_domain AS int;
 INSERT INTO sopflow.rule_param (rule_set, param, type, value) VALUES ('rd', 'p5', 'rd_domain', '1');
 DROP DOMAIN rd_domain;
 DROP TABLE rd_guarded;
-SELECT count(*) FROM sopflow.guarded;
+SELECT count(*) FROM sopflow.guarded WHERE rule_set LIKE 'rd%';
+\set VERBOSITY sqlstate
 SELECT (sopflow.fire_rows('rd_draft', 1)).allowed;
 SELECT (sopflow.fire('rd', '{}')).allowed;
+\set VERBOSITY default
 
 DELETE FROM sopflow.rule_set WHERE rule_set LIKE 'rd%';
 SELECT pg_temp.children();
