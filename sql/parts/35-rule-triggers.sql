@@ -113,7 +113,6 @@ CREATE FUNCTION sopflow.follow_drop_of_facts() RETURNS event_trigger LANGUAGE pl
 	SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	d record;
 	r record;
 BEGIN
 	-- the extension itself is going
@@ -121,21 +120,19 @@ BEGIN
 			OR to_regclass('sopflow.rule_param') IS NULL THEN
 		RETURN;
 	END IF;
-	FOR d IN SELECT o.classid, o.objid, o.object_identity FROM pg_event_trigger_dropped_objects() o
-		WHERE o.classid IN ('pg_class'::regclass, 'pg_type'::regclass) AND o.objsubid = 0
+	FOR r IN DELETE FROM sopflow.guarded g USING pg_event_trigger_dropped_objects() o
+		WHERE o.classid = 'pg_class'::regclass AND o.objsubid = 0 AND g.relation = o.objid
+		RETURNING o.object_identity, g.rule_set
 	LOOP
-		IF d.classid = 'pg_class'::regclass THEN
-			FOR r IN DELETE FROM sopflow.guarded g WHERE g.relation = d.objid RETURNING g.rule_set LOOP
-				RAISE WARNING 'table % was dropped with its guard, rule set "%"', d.object_identity, r.rule_set;
-			END LOOP;
-			CONTINUE;
-		END IF;
-		FOR r IN SELECT f.rule_set, format('fact "%s"', f.fact) AS what FROM sopflow.rule_fact f WHERE f.type = d.objid
-			UNION ALL SELECT p.rule_set, format('parameter "%s"', p.param) FROM sopflow.rule_param p WHERE p.type = d.objid
-			ORDER BY 1, 2
-		LOOP
-			RAISE WARNING 'rule set "%" cannot be fired any more: type % of its % was dropped', r.rule_set, d.object_identity, r.what;
-		END LOOP;
+		RAISE WARNING 'table % was dropped with its guard, rule set "%"', r.object_identity, r.rule_set;
+	END LOOP;
+	FOR r IN SELECT x.rule_set, x.what, o.object_identity FROM pg_event_trigger_dropped_objects() o
+		JOIN (SELECT f.rule_set, format('fact "%s"', f.fact) AS what, f.type FROM sopflow.rule_fact f
+			UNION ALL SELECT p.rule_set, format('parameter "%s"', p.param), p.type FROM sopflow.rule_param p) x ON x.type = o.objid
+		WHERE o.classid = 'pg_type'::regclass
+		ORDER BY x.rule_set, x.what
+	LOOP
+		RAISE WARNING 'rule set "%" cannot be fired any more: type % of its % was dropped', r.rule_set, r.object_identity, r.what;
 	END LOOP;
 END
 $$;

@@ -191,7 +191,7 @@ sub check_going_on
 	(undef, undef, $refused) = $target->psql($db, q{INSERT INTO leads VALUES (5, 'lead', 1)});
 	like($refused, qr/ERROR:  lead 1 is "enough"$/m, "$db: with quotas and looked-up facts");
 	is( $target->safe_psql($db, q{SET ROLE desk;
-			SELECT (sopflow.fire('claim', '{"new": {"lead_id": 4, "name": "guest", "owner": 2}}')).messages}),
+			SELECT (sopflow.fire('claim', '{"new": {"lead_id": 4, "name": "guest", "owner": 2}, "old": null}')).messages}),
 		'{"no guests"}', "$db: fired by whom that was granted to");
 	is($target->safe_psql($db, "SELECT string_agg(code, ' ') FROM sopflow.health WHERE severity = 'error'"), '',
 		"$db: nothing is wrong");
