@@ -281,10 +281,10 @@ aspect_of(SfEdit *edit)
 {
 	if (is_table(edit->rel, "rule_param_override"))
 		return ASPECT_PARAMS;
-	if (is_table(edit->rel, "rule_param") && edit->old != NULL && edit->new != NULL &&
-		same_value(edit, "rule_set") && same_value(edit, "param") && same_value(edit, "type"))
-		return ASPECT_PARAMS;
-	return ASPECT_RULES;
+	if (!is_table(edit->rel, "rule_param") || edit->old == NULL || edit->new == NULL)
+		return ASPECT_RULES;
+	return same_value(edit, "rule_set") && same_value(edit, "param") && same_value(edit, "type") ?
+		ASPECT_PARAMS : ASPECT_RULES;
 }
 
 static HeapTuple
