@@ -110,10 +110,10 @@ BEGIN
 			FROM unnest(g.columns) WITH ORDINALITY AS o(col, ord) ORDER BY o.ord)
 		FROM (SELECT t.relation, t.rule_set, array_agg(a.attname ORDER BY a.attnum) AS names
 			FROM sopflow.guard_trigger t
-			JOIN (SELECT DISTINCT d.objid, d.refobjid, d.refobjsubid FROM pg_depend d
-				WHERE d.classid = 'pg_trigger'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0) d
-				ON d.objid = t.trigger_id AND d.refobjid = t.relation
-			JOIN pg_attribute a ON a.attrelid = t.relation AND a.attnum = d.refobjsubid
+			CROSS JOIN LATERAL (SELECT DISTINCT d.refobjsubid AS attnum FROM pg_depend d
+				WHERE d.classid = 'pg_trigger'::regclass AND d.objid = t.trigger_id
+					AND d.refclassid = 'pg_class'::regclass AND d.refobjid = t.relation AND d.refobjsubid > 0) d
+			JOIN pg_attribute a ON a.attrelid = t.relation AND a.attnum = d.attnum
 			WHERE t.event = 'UPDATE'
 			GROUP BY t.relation, t.rule_set) n
 		WHERE g.relation = n.relation AND g.rule_set = n.rule_set
@@ -184,7 +184,7 @@ $$;
 COMMENT ON FUNCTION sopflow.keep_guards() IS 'Event trigger: a column that a guard looks at is not dropped, a guard that lost a trigger is warned of';
 
 CREATE EVENT TRIGGER sopflow_follow_guarded ON ddl_command_end
-	WHEN TAG IN ('ALTER TABLE', 'ALTER TRIGGER', 'CREATE TABLE', 'CREATE TRIGGER')
+	WHEN TAG IN ('ALTER TABLE', 'ALTER TRIGGER', 'CREATE TRIGGER')
 	EXECUTE FUNCTION sopflow.follow_guarded();
 COMMENT ON EVENT TRIGGER sopflow_follow_guarded IS 'Lets guards follow changes of their tables';
 CREATE EVENT TRIGGER sopflow_keep_guards ON sql_drop

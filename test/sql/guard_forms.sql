@@ -289,7 +289,22 @@ SELECT severity, code, message FROM sopflow.health_guards;
 UPDATE sopflow.rule_set SET enabled = false WHERE rule_set = 'leads';
 SELECT severity, code, message, hint FROM sopflow.health_guards WHERE code = 'guard_draft';
 UPDATE sopflow.rule_set SET enabled = true WHERE rule_set = 'leads';
+-- who may see health sees this part of it
+GRANT SELECT ON sopflow.health_guards TO gf_other;
+ALTER TABLE leads DISABLE TRIGGER "~sopflow_guard_insert_leads";
+SET ROLE gf_other;
+SELECT code, message FROM sopflow.health_guards ORDER BY code;
+RESET ROLE;
 SELECT sopflow.unguard('leads', 'leads');
+-- in a transaction that looks back
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT count(*) FROM sopflow.guarded;
+SELECT sopflow.guard('leads', 'leads', '{status}');
+ALTER TABLE leads RENAME COLUMN status TO state;
+SELECT columns FROM sopflow.guarded;
+SELECT sopflow.unguard('leads', 'leads');
+ROLLBACK;
+SELECT count(*) FROM sopflow.guarded;
 
 \echo --- partitions
 CREATE TABLE parts (id int, kind text, rep_id int, note text) PARTITION BY LIST (kind);
