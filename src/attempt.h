@@ -7,8 +7,6 @@
 
 #include "postgres.h"
 
-#include "ruleset.h"
-
 /*
  * Call fn(arg) in a subtransaction.  Its error is caught, the subtransaction
  * rolled back and the error returned; NULL: there was none.  Errors of the
@@ -16,8 +14,5 @@
  */
 typedef void (*SfAttemptFn)(void *arg);
 extern ErrorData *sf_attempt(SfAttemptFn fn, void *arg);
-
-/* the value of a rule's condition, or the error that it raised */
-extern SfTruth sf_attempt_condition(SfRuleSet *set, SfRule *rule, ErrorData **error);
 
 #endif							/* SF_ATTEMPT_H */

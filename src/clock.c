@@ -36,6 +36,12 @@ sf_clock_real(void)
 	return GetCurrentTimestamp();
 }
 
+TimestampTz
+sf_clock_statement(void)
+{
+	return GetCurrentStatementStartTimestamp();
+}
+
 bool
 sf_clock_is_set(void)
 {

@@ -18,6 +18,9 @@ extern TimestampTz sf_clock_transaction(void);
 /* the time now whatever sopflow.clock says: for measuring and for waiting */
 extern TimestampTz sf_clock_real(void);
 
+/* the real time when the client's statement began: it tells statements apart */
+extern TimestampTz sf_clock_statement(void);
+
 /* whether sopflow.clock is set */
 extern bool sf_clock_is_set(void);
 

@@ -92,4 +92,12 @@ typedef TU_UpdateIndexes SfUpdateIndexes;
 #define sf_qualified_name_list(name) stringToQualifiedNameList(name, NULL)
 #endif
 
+/* 17 keeps the local transaction id in another place of PGPROC */
+#include "storage/proc.h"
+#if PG_VERSION_NUM < 170000
+#define sf_local_xid() (MyProc->lxid)
+#else
+#define sf_local_xid() (MyProc->vxid.lxid)
+#endif
+
 #endif							/* SF_COMPAT_H */

@@ -13,10 +13,10 @@
 
 /*
  * Parse the text of one expression; an error, with the cursor at the fault in
- * this text, when it is anything else.  `sql` gets the statement text that
- * locations in the tree count in, for ParseState.p_sourcetext.
+ * this text, when it is anything else.  Locations in the tree count in the
+ * text.
  */
-extern Node *sf_expr_raw(const char *text, char **sql);
+extern Node *sf_expr_raw(const char *text);
 
 /*
  * While an expression is read: errors point into its text, and their context
@@ -32,13 +32,13 @@ typedef struct SfExprContext
 extern void sf_expr_begin(SfExprContext *context, const char *text, const char *what);
 extern void sf_expr_end(SfExprContext *context);
 
-/* a value with the functions that show it */
+/* the functions that show values of a type, looked up on first use */
 typedef struct SfOutput
 {
-	Oid			type;
+	void	   *owner;			/* an allocated chunk, in whose context they are kept */
 	FmgrInfo	text;
 	FmgrInfo	json;
-	bool		has_text;		/* looked up on first use */
+	bool		has_text;
 	bool		has_json;
 } SfOutput;
 

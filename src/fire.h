@@ -19,59 +19,84 @@ typedef struct SfMessage
 	char	   *values;			/* what the rule read, for people; NULL: not asked for */
 } SfMessage;
 
-/* an event to be emitted when the row has passed */
-typedef struct SfEmit
+/* an event that is to be emitted when the row has passed */
+typedef struct SfEmission
 {
 	char	   *event;
 	char	   *subject;
-	Jsonb	   *context;
-} SfEmit;
+	Jsonb	   *context;		/* NULL: {} */
+} SfEmission;
 
+/* lives until sf_fire_end */
 typedef struct SfVerdict
 {
 	bool		allowed;
 	List	   *fired;			/* of SfRule * */
 	List	   *messages;		/* of SfMessage * */
-	List	   *emits;			/* of SfEmit *, if they wait */
+	List	   *emissions;		/* of SfEmission *, if they wait */
 	Jsonb	   *result;			/* NULL: none */
-	Jsonb	   *trace;			/* NULL: off */
+	List	   *trace;			/* of Jsonb * */
 } SfVerdict;
 
 typedef struct SfFireOptions
 {
-	bool		emits_wait;		/* emits are left in the verdict */
+	bool		emits_wait;		/* they are left in the verdict */
 	bool		describe;		/* fill SfMessage.values */
 } SfFireOptions;
 
-/* what a firing keeps on its way */
+/* a firing on its way */
 typedef struct SfFiring
 {
 	SfRuleSet  *set;
-	SfFireOptions options;
+	const SfFireOptions *options;
 	SfVerdict  *verdict;
-	SfRule	   *rule;			/* at work, for error messages; NULL: none */
-	int			steps;
-	List	   *trace;			/* of Jsonb * */
-	List	   *collecting;		/* results of a collect group; NULL where there is none */
-	bool		in_collect;
-	bool		stop;			/* a denial ended it */
+	SfRule	   *rule;			/* at work; NULL: none */
+	const char *doing;			/* what is being done with it, for messages */
+	const char *object;			/* and with what; NULL: nothing more to say */
+	int			steps;			/* rules fired */
+	bool		stop;			/* a denial ends it */
+	List	   *collecting;		/* results of a collect group, of Jsonb * */
+	bool		collect;
 } SfFiring;
 
 /*
- * Begin a firing: take the set, clear its frame.  The caller then gives facts
- * and calls sf_fire_run.  Nothing is evaluated before that.  Between begin and
- * end the set is in use; an error in between is annotated by sf_fire_failed.
+ * Begin: the set is in use until sf_fire_end, or an error.  In between the
+ * caller gives facts, within sf_ruleset_enter, and calls sf_fire_run.
  */
 extern void sf_fire_begin(SfRuleSet *set);
 extern void sf_fire_end(SfRuleSet *set);
 
-/* fire; everything in the verdict lives in the current memory context */
-extern void sf_fire_run(SfRuleSet *set, const SfFireOptions *options, SfVerdict *verdict);
-
-/* give facts from an object; missing ones are errors unless on_error = 'false' or `lenient` */
+/*
+ * Give facts from an object with one key a fact.  A missing one is an error,
+ * with on_error = 'false' or `lenient` one of the rules that read it.
+ */
 extern void sf_fire_give_object(SfRuleSet *set, Jsonb *facts, bool lenient);
 
-/* value of a condition: evaluates its atoms in order until one is not true */
+/* facts that were not given and have no query are errors, unless on_error = 'false' */
+extern void sf_fire_demand_facts(SfRuleSet *set);
+
+/* fire, within sf_ruleset_enter */
+extern void sf_fire_run(SfRuleSet *set, const SfFireOptions *options, SfVerdict *verdict);
+
+/* value of a condition: its atoms in order, until one is not true */
 extern SfTruth sf_fire_condition(SfRuleSet *set, SfRule *rule);
+
+/* the same in a subtransaction: the error that it raised, if any */
+extern SfTruth sf_fire_attempt_condition(SfRuleSet *set, SfRule *rule, ErrorData **error);
+
+/* whether the rule's `valid` says that it is in force now */
+extern bool sf_fire_in_force(const SfRule *rule);
+
+/* ---- in act.c ---- */
+
+/* carry out the actions of a rule whose condition is true */
+extern void sf_act(SfFiring *firing, SfRule *rule);
+
+/* call a hook, if the set has it; the value it returns, or true */
+extern bool sf_act_hook(SfFiring *firing, SfHook hook, const SfRule *rule, SfTruth triggered,
+						const char *error);
+
+/* add to the verdict's result */
+extern void sf_act_result(SfFiring *firing, Jsonb *object);
 
 #endif							/* SF_FIRE_H */

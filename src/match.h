@@ -7,12 +7,12 @@
 #define SF_MATCH_H
 
 #include "postgres.h"
+#include "fmgr.h"
 #include "nodes/bitmapset.h"
 #include "nodes/execnodes.h"
 #include "nodes/pg_list.h"
 
 struct SfRuleSet;
-struct SfItem;
 
 typedef enum SfTruth
 {
@@ -28,29 +28,58 @@ typedef struct SfAtom
 	ExprState  *state;			/* made on first use */
 	Bitmapset  *reads;			/* slots */
 	bool		lazy;			/* reads slots that are filled when reached */
-	bool		safe;			/* cannot raise an error, and nothing is lazy */
+	bool		safe;			/* cannot raise an error once its slots are filled,
+								 * and filling them asks no query */
 	int			nrules;			/* that share it */
-	int			key_slot;		/* slot = constant(s), indexable; -1: not so */
-	List	   *key_values;		/* of Const * */
+	int			key_slot;		/* it says slot = constant, or one of some; -1: not so */
+	List	   *key_values;		/* of Const *, of the slot's type */
 	SfTruth		value;			/* valid in the epoch */
 	uint32		epoch;
 } SfAtom;
+
+/*
+ * An index leads from the values of some slots to the rules of the top level
+ * that demand just these of them.  Each rule is in one index, or in none and
+ * walked always.
+ */
+typedef struct SfIndex
+{
+	int			nslots;
+	int		   *slots;
+	FmgrInfo   *hash_fns;		/* by slot of the index, as the next two */
+	FmgrInfo   *eq_fns;
+	Oid		   *collations;
+	int			nrules;
+	int			nentries;		/* different values */
+	uint32		mask;
+	struct SfIndexEntry **buckets;
+} SfIndex;
+
+/* positions of rules in the order of firing, and how far the walk is */
+typedef struct SfCursor
+{
+	const int  *positions;
+	int			n;
+	int			at;
+} SfCursor;
 
 typedef struct SfMatch
 {
 	int			natoms;
 	int			maxatoms;
 	SfAtom	   *atoms;
-	struct HTAB *by_hash;		/* while compiling */
-	List	  **readers;		/* by slot: atoms, as integers */
+	struct HTAB *by_hash;		/* atoms by a hash of their expressions */
+	List	  **readers;		/* by slot: atoms that read it, as integers */
 	uint32		epoch;
-	int			nindexes;
-	struct SfIndex *indexes;	/* NULL: all rules are walked */
-	int			nfallback;
-	int		   *fallback;		/* positions of items that no index has */
+	int			nindexes;		/* 0: every rule is walked */
+	SfIndex    *indexes;
+	SfCursor   *cursors;		/* one an index; the last is that of the others */
+	int			nothers;
+	int		   *others;			/* positions of items that no index has */
 	int		   *indexed_by;		/* by position: number of the index, -1: none */
-	bool	   *key_slots;		/* by slot: an index has it */
-	struct SfCursor *cursors;	/* of the walk: one an index, and the fallback's */
+	Bitmapset  *key_slots;		/* slots of all indexes */
+	Bitmapset  *needs;			/* slots that must be filled for indexes to be used */
+	bool		walk_all;		/* in this firing: do not use them */
 } SfMatch;
 
 extern SfMatch *sf_match_make(void);
@@ -58,8 +87,12 @@ extern SfMatch *sf_match_make(void);
 /* number of the atom for an expression, an equal one if there is */
 extern int	sf_match_add(SfMatch *match, Expr *expr);
 
-/* all atoms are there: reads, readers, index over the items of the top level */
+/* all atoms are there: what they read, and the indexes */
 extern void sf_match_seal(struct SfRuleSet *set);
+
+/* make the indexes over the items of the top level; look the facts of now up in them */
+extern void sf_index_build(struct SfRuleSet *set);
+extern void sf_index_lookup(struct SfRuleSet *set);
 
 /* forget all values */
 extern void sf_match_begin(SfMatch *match);
@@ -68,13 +101,10 @@ extern void sf_match_begin(SfMatch *match);
 extern SfTruth sf_match_atom(struct SfRuleSet *set, int atom);
 
 /* a slot was changed */
-extern void sf_match_changed(SfMatch *match, int slot);
+extern void sf_match_changed(struct SfRuleSet *set, int slot);
 
 /* walk the items of the top level that can match: position after `position`, -1: none */
 extern void sf_match_start(struct SfRuleSet *set);
 extern int	sf_match_next(struct SfRuleSet *set, int position);
-
-/* whether the walk looks up instead of visiting every item */
-extern bool sf_match_is_indexed(const SfMatch *match);
 
 #endif							/* SF_MATCH_H */

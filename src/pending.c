@@ -138,6 +138,12 @@ sf_pending_renew(SfPendingKind kind, const char *name)
 }
 
 bool
+sf_pending_changed(void)
+{
+	return pending != NIL;
+}
+
+bool
 sf_pending_any(void)
 {
 	return unchecked > 0;

@@ -40,6 +40,9 @@ extern bool sf_pending_first(SfPendingKind kind, const char *name, int aspect);
 /* the next change of any aspect is a first one again */
 extern void sf_pending_renew(SfPendingKind kind, const char *name);
 
+/* whether this transaction changed any definition */
+extern bool sf_pending_changed(void);
+
 /* whether anything was changed and is not checked */
 extern bool sf_pending_any(void);
 

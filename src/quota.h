@@ -9,7 +9,7 @@
 
 /*
  * Lock keys until the transaction ends, in an order that is the same in every
- * session.  Waits for whoever has one.  Sorts `keys`.
+ * session.  Waits for whoever has one.
  */
 extern void sf_quota_lock(char **keys, int nkeys);
 

@@ -119,6 +119,7 @@ typedef struct SfItem
 	int			priority;
 	const char *name;
 	int64		seq;
+	bool		chosen;			/* of a group: it is to be carried out in this firing */
 } SfItem;
 
 typedef struct SfGroup
@@ -172,6 +173,7 @@ typedef struct SfQuota
 	char	   *name;
 	Oid			type;
 	char	   *query;
+	char	   *key_text;
 	SfValue    *key;
 	struct SfQuery *plan;
 	int			slot;			/* or -1 */
@@ -201,6 +203,7 @@ typedef struct SfRuleSet
 	bool		inference;
 	int			max_steps;
 	SfTrace		trace;
+	char	   *order_by;		/* as written; items are in this order */
 	bool		has_ranges;		/* some rule has `valid` */
 	char	   *hooks[SF_HOOKS];	/* NULL: none */
 	Oid			hook_oids[SF_HOOKS];
@@ -221,16 +224,21 @@ typedef struct SfRuleSet
 	SfItem	   *items;
 	SfMatch    *match;			/* atoms, memo, index */
 	List	   *grantees;		/* OIDs of roles that may fire it */
-	List	   *functions;		/* OIDs of functions of users that it calls */
 	bool		needs_path;		/* evaluate under search_path: a user's code is part of it */
-	CachedExpression *expressions;
+	CachedExpression *expressions;	/* of all texts; NULL: there are none */
+	List	   *plans;			/* of queries */
 	ExprContext *econtext;
 	MemoryContext context;		/* all of the above */
 	MemoryContext work;			/* of a firing */
 	MemoryContextCallback cleanup;
+	MemoryContext params_context;	/* values of parameters */
+	int			ntype_hashes;
+	uint32	   *type_hashes;	/* syscache hashes of the types of facts */
+	struct SfSetEntry *entry;	/* of the cache */
 	bool		in_use;
-	/* bindings of triggers to relations, of enforce */
-	List	   *bindings;
+	SubTransactionId use_subid;
+	List	   *counted;		/* rules with counts to hand on */
+	List	   *bindings;		/* to the relations of triggers, of fire_trigger */
 } SfRuleSet;
 
 extern void sf_ruleset_init(void);
@@ -243,8 +251,15 @@ extern void sf_ruleset_init(void);
  */
 extern SfRuleSet *sf_ruleset_get(const char *name);
 
-/* whether `set`, got earlier by the same name, is still what sf_ruleset_get would return */
+/* whether `set`, got earlier in this transaction, is what sf_ruleset_get would return */
 extern bool sf_ruleset_is_current(SfRuleSet *set);
+
+/* at work, and no more; any rollback over the beginning ends it too */
+extern void sf_ruleset_use(SfRuleSet *set);
+extern void sf_ruleset_unuse(SfRuleSet *set);
+
+/* the rule has counts that are to be handed on when the transaction ends */
+extern void sf_ruleset_count(SfRuleSet *set, SfRule *rule);
 
 /* an error unless the role may fire the set */
 extern void sf_ruleset_demand_right(SfRuleSet *set, Oid role);

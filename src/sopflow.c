@@ -14,6 +14,7 @@
 #include "guc.h"
 #include "ident.h"
 #include "launcher.h"
+#include "ruleset.h"
 #include "pending.h"
 #include "shm.h"
 #include "utility.h"
@@ -33,6 +34,7 @@ _PG_init(void)
 	sf_definition_init();
 	sf_pending_init();
 	sf_check_init();
+	sf_ruleset_init();
 	sf_watch_init();
 	sf_collect_init();
 	if (process_shared_preload_libraries_in_progress)

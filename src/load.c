@@ -1,0 +1,883 @@
+/*
+ * load.c
+ *	  Rule sets from their tables, compiled.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_coerce.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "attempt.h"
+#include "errors.h"
+#include "ident.h"
+#include "load.h"
+#include "plan.h"
+#include "rule.h"
+
+typedef struct SfLoad
+{
+	SfCompile	compile;
+	SfRuleSet  *set;
+	List	   *scopes;			/* texts of param_scopes */
+	List	   *rules;			/* of SfRuleRow */
+	List	   *groups;			/* of SfGroup * */
+	List	   *quotas;			/* of SfQuota * */
+	List	   *params;			/* of SfParam * */
+	const char *goal;			/* text of a value besides; NULL: none */
+	SfValue    *goal_value;
+	bool		collect;		/* go on after a fault */
+	List	   *faults;			/* of SfRuleFault *, then */
+} SfLoad;
+
+typedef struct SfRuleRow
+{
+	SfRule		rule;
+	char	   *group;			/* NULL: none */
+	int64		seq;
+	Expr	   *planned;		/* the condition */
+} SfRuleRow;
+
+static void
+at(SfLoad *load, const char *table, const char *rule, const char *column)
+{
+	load->compile.table = table;
+	load->compile.rule = rule;
+	load->compile.column = column;
+}
+
+/* --- rows --- */
+
+static void
+take_set(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	SfLoad	   *load = arg;
+	SfRuleSet  *set = load->set;
+	char	   *trace = sf_row_text(tuple, desc, 14);
+	bool		isnull;
+	Datum	   *scopes;
+	int			nscopes;
+
+	set->revision = sf_row_int64(tuple, desc, 1, 0);
+	set->param_revision = sf_row_int64(tuple, desc, 2, 0);
+	set->enabled = sf_row_bool(tuple, desc, 3);
+	set->owner = sf_row_oid(tuple, desc, 4);
+	set->search_path = sf_row_text(tuple, desc, 5);
+	set->skip_applied = sf_row_bool(tuple, desc, 6);
+	set->skip_failed = sf_row_bool(tuple, desc, 7);
+	set->skip_non_triggered = sf_row_bool(tuple, desc, 8);
+	set->threshold = sf_row_int32(tuple, desc, 9, PG_INT32_MAX);
+	set->all_denials = strcmp(sf_row_text(tuple, desc, 10), "all") == 0;
+	set->abort_on_error = strcmp(sf_row_text(tuple, desc, 11), "abort") == 0;
+	set->inference = sf_row_bool(tuple, desc, 12);
+	set->max_steps = sf_row_int32(tuple, desc, 13, 1);
+	set->trace = strcmp(trace, "full") == 0 ? SF_TRACE_FULL :
+		strcmp(trace, "fired") == 0 ? SF_TRACE_FIRED : SF_TRACE_OFF;
+	set->order_by = sf_row_text(tuple, desc, 15);
+	deconstruct_array(DatumGetArrayTypeP(heap_getattr(tuple, 16, desc, &isnull)), TEXTOID, -1, false,
+					  TYPALIGN_INT, &scopes, NULL, &nscopes);
+	for (int i = 0; i < nscopes; i++)
+		load->scopes = lappend(load->scopes, TextDatumGetCString(scopes[i]));
+	for (int i = 0; i < SF_HOOKS; i++)
+		set->hooks[i] = sf_row_text(tuple, desc, 17 + i);
+}
+
+static void
+take_fact(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	SfLoad	   *load = arg;
+	char	   *name = sf_row_text(tuple, desc, 1);
+
+	at(load, "rule_fact", name, "type");
+	(void) sf_frame_add_fact(load->set->frame, name, sf_row_oid(tuple, desc, 2),
+							 sf_row_text(tuple, desc, 3),
+							 strcmp(sf_row_text(tuple, desc, 4), "null") == 0);
+}
+
+static void
+take_quota(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	SfLoad	   *load = arg;
+	SfQuota    *quota = palloc0(sizeof(SfQuota));
+
+	quota->name = sf_row_text(tuple, desc, 1);
+	quota->query = sf_row_text(tuple, desc, 2);
+	quota->slot = -1;
+	quota->key_text = sf_row_text(tuple, desc, 3);
+	load->quotas = lappend(load->quotas, quota);
+}
+
+/* a value of a parameter, in its type */
+static Datum
+param_value(SfParam *param, char *text)
+{
+	Oid			input;
+	Oid			ioparam;
+
+	getTypeInputInfo(param->type, &input, &ioparam);
+	return OidInputFunctionCall(input, text, ioparam, -1);
+}
+
+static void
+take_param(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	SfLoad	   *load = arg;
+	SfParam    *param = palloc0(sizeof(SfParam));
+	char	   *value = sf_row_text(tuple, desc, 3);
+	int			n = sf_row_int32(tuple, desc, 4, 0);
+
+	param->name = sf_row_text(tuple, desc, 1);
+	param->type = sf_row_oid(tuple, desc, 2);
+	at(load, "rule_param", param->name, "type");
+	if (get_typtype(param->type) == '\0' || get_typtype(param->type) == TYPTYPE_PSEUDO)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("type %s cannot be the type of a parameter",
+						format_type_be(param->type))));
+	get_typlenbyval(param->type, &param->typlen, &param->typbyval);
+	param->isnull = value == NULL;
+	load->compile.column = "value";
+	param->value = value ? param_value(param, value) : (Datum) 0;
+	param->overrides = palloc0(Max(n, 1) * sizeof(struct SfOverride));
+	param->slot = -1;
+	load->params = lappend(load->params, param);
+}
+
+static void
+take_override(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	SfLoad	   *load = arg;
+	char	   *name = sf_row_text(tuple, desc, 1);
+	char	   *value = sf_row_text(tuple, desc, 3);
+	ListCell   *lc;
+
+	foreach(lc, load->params)
+	{
+		SfParam    *param = lfirst(lc);
+		struct SfOverride *override;
+
+		if (strcmp(param->name, name) != 0)
+			continue;
+		at(load, "rule_param_override", name, "value");
+		override = &param->overrides[param->noverrides++];
+		override->scope = sf_row_text(tuple, desc, 2);
+		override->isnull = value == NULL;
+		override->value = value ? param_value(param, value) : (Datum) 0;
+	}
+}
+
+static const char *const group_kinds[] = {
+	[SF_GROUP_UNIT] = "unit",
+	[SF_GROUP_ACTIVATION] = "activation",
+	[SF_GROUP_CONDITIONAL] = "conditional",
+	[SF_GROUP_UNIQUE] = "unique",
+	[SF_GROUP_ANY] = "any",
+	[SF_GROUP_COLLECT] = "collect",
+};
+
+static void
+take_group(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	SfLoad	   *load = arg;
+	SfGroup    *group = palloc0(sizeof(SfGroup));
+	char	   *kind = sf_row_text(tuple, desc, 2);
+
+	group->name = sf_row_text(tuple, desc, 1);
+	for (int i = 0; i < lengthof(group_kinds); i++)
+		if (strcmp(group_kinds[i], kind) == 0)
+			group->kind = i;
+	group->priority = sf_row_int32(tuple, desc, 3, 0);
+	group->parent = sf_row_text(tuple, desc, 4);
+	load->groups = lappend(load->groups, group);
+}
+
+static void
+take_rule(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	SfLoad	   *load = arg;
+	SfRuleRow  *row = palloc0(sizeof(SfRuleRow));
+	bool		isnull;
+	Datum		value;
+
+	row->rule.name = sf_row_text(tuple, desc, 1);
+	row->rule.rule_id = sf_row_int32(tuple, desc, 2, 0);
+	row->rule.priority = sf_row_int32(tuple, desc, 3, 0);
+	row->rule.condition = sf_row_text(tuple, desc, 4);
+	value = heap_getattr(tuple, 5, desc, &isnull);
+	row->rule.action_json = (Jsonb *) PG_DETOAST_DATUM_COPY(value);
+	row->group = sf_row_text(tuple, desc, 6);
+	value = heap_getattr(tuple, 7, desc, &isnull);
+	if (!isnull)
+	{
+		row->rule.valid = (RangeType *) PG_DETOAST_DATUM_COPY(value);
+		load->set->has_ranges = true;
+	}
+	row->seq = sf_row_int64(tuple, desc, 8, 0);
+	load->rules = lappend(load->rules, row);
+}
+
+static void
+take_grant(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	SfLoad	   *load = arg;
+
+	load->set->grantees = lappend_oid(load->set->grantees, sf_row_oid(tuple, desc, 1));
+}
+
+/* --- names of parameters and quotas --- */
+
+static bool
+resolve_name(SfFrame *frame, SfSlotKind kind, const char *name, int *index, Oid *type, bool *lazy)
+{
+	SfRuleSet  *set = frame->owner;
+
+	if (kind == SF_SLOT_PARAM)
+	{
+		for (int i = 0; i < set->nparams; i++)
+			if (strcmp(set->params[i].name, name) == 0)
+			{
+				*index = i;
+				*type = set->params[i].type;
+				/* overrides may come and go without a new compilation */
+				*lazy = set->nscopes > 0;
+				return true;
+			}
+		return false;
+	}
+	for (int i = 0; i < set->nquotas; i++)
+		if (strcmp(set->quotas[i].name, name) == 0)
+		{
+			*index = i;
+			*type = set->quotas[i].type;
+			*lazy = true;
+			return true;
+		}
+	return false;
+}
+
+/* --- compiling --- */
+
+typedef void (*SfStep) (SfLoad *load, void *arg);
+
+typedef struct SfStepCall
+{
+	SfLoad	   *load;
+	SfStep		step;
+	void	   *arg;
+} SfStepCall;
+
+static void
+call_step(void *arg)
+{
+	SfStepCall *call = arg;
+
+	call->step(call->load, call->arg);
+}
+
+/* a part of the work; when all faults are wanted, its failure is one of them */
+static void
+do_step(SfLoad *load, SfStep step, void *arg)
+{
+	SfStepCall	call = {load, step, arg};
+	ErrorData  *error;
+	SfRuleFault *fault;
+
+	if (!load->collect)
+	{
+		step(load, arg);
+		return;
+	}
+	error = sf_attempt(call_step, &call);
+	if (error == NULL)
+		return;
+	fault = palloc0(sizeof(SfRuleFault));
+	fault->rule = load->compile.rule ? pstrdup(load->compile.rule) : NULL;
+	fault->column = load->compile.column;
+	fault->message = error->message;
+	load->faults = lappend(load->faults, fault);
+}
+
+static void
+compile_lookup(SfLoad *load, void *arg)
+{
+	int			number = *(int *) arg;
+	SfFact	   *fact = &load->set->frame->facts[number];
+	TupleDesc	columns;
+	SfQuery    *query;
+	int			n = 0;
+	bool		fits;
+
+	at(load, "rule_fact", fact->name, "query");
+	query = sf_compile_query(&load->compile, fact->query, number, &columns);
+	fact = &load->set->frame->facts[number];
+	fact->lookup = query;
+	if (columns->natts == 1 && TupleDescAttr(columns, 0)->atttypid == fact->type)
+		return;
+	fits = fact->desc != NULL;
+	for (int i = 0; fits && i < fact->desc->natts; i++)
+		if (!TupleDescAttr(fact->desc, i)->attisdropped)
+		{
+			fits = n < columns->natts &&
+				TupleDescAttr(columns, n)->atttypid == TupleDescAttr(fact->desc, i)->atttypid;
+			n++;
+		}
+	if (!fits || n != columns->natts)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("query does not give a row of type %s", format_type_be(fact->type)),
+				 errhint("Select one value of that type, as in: SELECT t FROM t WHERE ...")));
+}
+
+static void
+compile_quota(SfLoad *load, void *arg)
+{
+	SfQuota    *quota = arg;
+	const char *key = quota->key_text;
+	TupleDesc	columns;
+
+	at(load, "rule_quota", quota->name, "query");
+	quota->plan = sf_compile_query(&load->compile, quota->query, load->set->frame->nfacts, &columns);
+	if (columns->natts != 1 || TypeCategory(TupleDescAttr(columns, 0)->atttypid) != TYPCATEGORY_NUMERIC)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("query of a quota must give one number")));
+	quota->type = TupleDescAttr(columns, 0)->atttypid;
+	load->compile.column = "lock_key";
+	/* quotas are no part of a key: it is locked before they are counted */
+	quota->key = sf_compile_value(&load->compile, key, TEXTOID, -1, false);
+}
+
+/* quotas and parameters that some expression reads */
+static void
+note_slots(SfRuleSet *set)
+{
+	for (int i = 0; i < set->frame->nslots; i++)
+	{
+		SfSlot	   *slot = &set->frame->slots[i];
+
+		if (slot->kind == SF_SLOT_QUOTA)
+			set->quotas[slot->index].slot = i;
+		else if (slot->kind == SF_SLOT_PARAM)
+		{
+			SfParam    *param = &set->params[slot->index];
+
+			param->slot = i;
+			if (!slot->lazy)
+				sf_frame_fill(set->frame, i, param->value, param->isnull);
+		}
+	}
+}
+
+static void
+compile_hooks(SfLoad *load, void *arg)
+{
+	static const char *const columns[] = {
+		"before_fire", "after_fire", "before_evaluate", "after_evaluate", "on_success", "on_failure"
+	};
+	SfRuleSet  *set = load->set;
+
+	for (int i = 0; i < SF_HOOKS; i++)
+	{
+		Oid			type;
+
+		if (set->hooks[i] == NULL)
+			continue;
+		type = sf_ident_rule_event_type();
+		at(load, "rule_set", NULL, columns[i]);
+		set->hook_oids[i] = sf_compile_function(&load->compile, set->hooks[i], 1, &type, BOOLOID);
+		fmgr_info(set->hook_oids[i], &set->hook_fns[i]);
+		set->has_hooks = true;
+	}
+}
+
+static void
+compile_scopes(SfLoad *load, void *arg)
+{
+	ListCell   *lc;
+	int			n = 0;
+
+	at(load, "rule_set", NULL, "param_scopes");
+	foreach(lc, load->scopes)
+		load->set->scopes[n++] = sf_compile_value(&load->compile, lfirst(lc), TEXTOID, -1, false);
+}
+
+static void
+compile_condition(SfLoad *load, void *arg)
+{
+	SfRuleRow  *row = arg;
+
+	at(load, "rule", row->rule.name, "condition");
+	sf_compile_condition(&load->compile, row->rule.condition, &row->planned);
+}
+
+static void
+compile_actions(SfLoad *load, void *arg)
+{
+	SfRuleRow  *row = arg;
+
+	at(load, "rule", row->rule.name, "actions");
+	sf_compile_actions(&load->compile, &row->rule);
+}
+
+static void
+compile_texts(SfLoad *load)
+{
+	SfRuleSet  *set = load->set;
+	ListCell   *lc;
+
+	for (int i = 0; i < set->frame->nfacts; i++)
+		if (set->frame->facts[i].query != NULL)
+			do_step(load, compile_lookup, &i);
+	/* quotas are not in scope of their own queries and keys */
+	foreach(lc, load->quotas)
+		do_step(load, compile_quota, lfirst(lc));
+	set->quotas = palloc0(Max(list_length(load->quotas), 1) * sizeof(SfQuota));
+	foreach(lc, load->quotas)
+		set->quotas[set->nquotas++] = *(SfQuota *) lfirst(lc);
+	do_step(load, compile_scopes, NULL);
+	do_step(load, compile_hooks, NULL);
+	foreach(lc, load->rules)
+	{
+		CHECK_FOR_INTERRUPTS();
+		do_step(load, compile_condition, lfirst(lc));
+		do_step(load, compile_actions, lfirst(lc));
+	}
+	if (load->goal != NULL)
+	{
+		at(load, NULL, NULL, NULL);
+		load->goal_value = sf_compile_value(&load->compile, load->goal, InvalidOid, -1, false);
+	}
+}
+
+/* a condition that is planned -> its atoms */
+static void
+split_condition(SfRuleSet *set, SfRule *rule, Expr *planned)
+{
+	List	   *atoms = make_ands_implicit(planned);
+	ListCell   *lc;
+
+	rule->atoms = palloc(Max(list_length(atoms), 1) * sizeof(int));
+	foreach(lc, atoms)
+	{
+		rule->atoms[rule->natoms++] = sf_match_add(set->match, lfirst(lc));
+		rule->reads = bms_add_members(rule->reads, sf_frame_reads(lfirst(lc)));
+	}
+}
+
+/* --- order and groups --- */
+
+static int
+by_priority(const SfItem *a, const SfItem *b)
+{
+	return a->priority != b->priority ? (a->priority < b->priority ? -1 : 1) :
+		strcmp(a->name, b->name);
+}
+
+static int
+compare_asc(const void *a, const void *b)
+{
+	return by_priority(a, b);
+}
+
+static int
+compare_desc(const void *a, const void *b)
+{
+	const SfItem *x = a;
+	const SfItem *y = b;
+
+	return x->priority != y->priority ? (x->priority < y->priority ? 1 : -1) :
+		strcmp(x->name, y->name);
+}
+
+static int
+compare_seq(const void *a, const void *b)
+{
+	const SfItem *x = a;
+	const SfItem *y = b;
+
+	return x->seq != y->seq ? (x->seq < y->seq ? -1 : 1) : by_priority(x, y);
+}
+
+/* rules and groups that have this parent, in the order of firing */
+static void
+collect_items(SfLoad *load, const char *parent, SfItem **items, int *nitems)
+{
+	SfRuleSet  *set = load->set;
+	SfItem	   *result = palloc0((set->nrules + set->ngroups + 1) * sizeof(SfItem));
+	ListCell   *lc;
+	int			n = 0;
+	int			i = 0;
+
+	foreach(lc, load->rules)
+	{
+		SfRuleRow  *row = lfirst(lc);
+		SfRule	   *rule = &set->rules[i++];
+
+		if (parent == NULL ? row->group != NULL :
+			row->group == NULL || strcmp(row->group, parent) != 0)
+			continue;
+		result[n].rule = rule;
+		result[n].priority = rule->priority;
+		result[n].name = rule->name;
+		result[n++].seq = row->seq;
+	}
+	for (i = 0; i < set->ngroups; i++)
+	{
+		SfGroup    *group = &set->groups[i];
+
+		if (parent == NULL ? group->parent != NULL :
+			group->parent == NULL || strcmp(group->parent, parent) != 0)
+			continue;
+		result[n].group = group;
+		result[n].priority = group->priority;
+		result[n].name = group->name;
+		/* where its first rule stands */
+		result[n].seq = PG_INT64_MAX;
+		foreach(lc, load->rules)
+		{
+			SfRuleRow  *row = lfirst(lc);
+
+			if (row->group != NULL && strcmp(row->group, group->name) == 0)
+				result[n].seq = Min(result[n].seq, row->seq);
+		}
+		n++;
+	}
+	qsort(result, n, sizeof(SfItem), strcmp(set->order_by, "desc") == 0 ? compare_desc :
+		  strcmp(set->order_by, "seq") == 0 ? compare_seq : compare_asc);
+	*items = result;
+	*nitems = n;
+}
+
+static SfGroup *
+find_group(SfRuleSet *set, const char *name)
+{
+	for (int i = 0; i < set->ngroups; i++)
+		if (strcmp(set->groups[i].name, name) == 0)
+			return &set->groups[i];
+	return NULL;
+}
+
+static void
+check_groups(SfLoad *load)
+{
+	SfRuleSet  *set = load->set;
+	ListCell   *lc;
+
+	foreach(lc, load->rules)
+	{
+		SfRuleRow  *row = lfirst(lc);
+
+		at(load, "rule", row->rule.name, "rule_group");
+		if (row->group != NULL && find_group(set, row->group) == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("group \"%s\" does not exist", row->group)));
+	}
+	for (int i = 0; i < set->ngroups; i++)
+	{
+		SfGroup    *group = &set->groups[i];
+		int			depth = 0;
+
+		at(load, "rule_group", group->name, "parent");
+		for (SfGroup *g = group; g->parent != NULL;)
+		{
+			SfGroup    *up = find_group(set, g->parent);
+
+			if (up == NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_UNDEFINED_OBJECT),
+						 errmsg("group \"%s\" does not exist", g->parent)));
+			if (++depth > set->ngroups)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+						 errmsg("the group is a member of itself")));
+			g = up;
+		}
+	}
+}
+
+static void
+place_items(SfLoad *load, void *arg)
+{
+	SfRuleSet  *set = load->set;
+
+	check_groups(load);
+	collect_items(load, NULL, &set->items, &set->nitems);
+	for (int i = 0; i < set->ngroups; i++)
+	{
+		SfGroup    *group = &set->groups[i];
+
+		collect_items(load, group->name, &group->items, &group->nitems);
+		at(load, "rule_group", group->name, "kind");
+		if (group->kind == SF_GROUP_CONDITIONAL && group->nitems > 1 &&
+			group->items[0].priority == group->items[1].priority)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+					 errmsg("a conditional group needs one member at its top priority, and \"%s\" and \"%s\" both have %d",
+							group->items[0].name, group->items[1].name,
+							group->items[0].priority)));
+	}
+}
+
+/* --- the whole --- */
+
+static void
+read_params(SfLoad *load)
+{
+	SfRuleSet  *set = load->set;
+	Datum		values[1] = {CStringGetTextDatum(set->name)};
+	MemoryContext old;
+	ListCell   *lc;
+
+	set->params_context = AllocSetContextCreate(set->context, "sopflow parameters",
+												ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(set->params_context);
+	sf_plan_run(SF_PLAN_RULE_PARAMS, values, NULL, take_param, load);
+	sf_plan_run(SF_PLAN_RULE_OVERRIDES, values, NULL, take_override, load);
+	set->nparams = 0;
+	set->params = palloc0(Max(list_length(load->params), 1) * sizeof(SfParam));
+	foreach(lc, load->params)
+		set->params[set->nparams++] = *(SfParam *) lfirst(lc);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+read_tables(SfLoad *load)
+{
+	SfRuleSet  *set = load->set;
+	Datum		values[1] = {CStringGetTextDatum(set->name)};
+	ListCell   *lc;
+
+	sf_plan_run(SF_PLAN_RULE_FACTS, values, NULL, take_fact, load);
+	/* before parameters are named: they are lazy where there are scopes */
+	set->nscopes = list_length(load->scopes);
+	set->scopes = palloc0(Max(set->nscopes, 1) * sizeof(SfValue *));
+	read_params(load);
+	sf_plan_run(SF_PLAN_RULE_QUOTAS, values, NULL, take_quota, load);
+	sf_plan_run(SF_PLAN_RULE_GROUPS, values, NULL, take_group, load);
+	sf_plan_run(SF_PLAN_RULES, values, NULL, take_rule, load);
+	sf_plan_run(SF_PLAN_RULE_GRANTS, values, NULL, take_grant, load);
+	set->groups = palloc0(Max(list_length(load->groups), 1) * sizeof(SfGroup));
+	foreach(lc, load->groups)
+		set->groups[set->ngroups++] = *(SfGroup *) lfirst(lc);
+}
+
+static void
+plan_all(SfLoad *load, void *arg)
+{
+	at(load, "rule_set", NULL, NULL);
+	sf_compile_plan(&load->compile);
+}
+
+static void
+build(SfLoad *load)
+{
+	SfRuleSet  *set = load->set;
+	ListCell   *lc;
+
+	read_tables(load);
+	compile_texts(load);
+	sf_frame_seal(set->frame);
+	do_step(load, plan_all, NULL);
+	set->match = sf_match_make();
+	set->rules = palloc0(Max(list_length(load->rules), 1) * sizeof(SfRule));
+	foreach(lc, load->rules)
+	{
+		SfRuleRow  *row = lfirst(lc);
+
+		if (row->planned != NULL)
+			split_condition(set, &row->rule, row->planned);
+		set->rules[set->nrules++] = row->rule;
+	}
+	do_step(load, place_items, NULL);
+	if (load->faults != NIL)
+		return;
+	note_slots(set);
+	sf_match_seal(set);
+	set->econtext = CreateStandaloneExprContext();
+	set->econtext->ecxt_scantuple = set->frame->row;
+	set->type_hashes = palloc(Max(set->frame->nfacts, 1) * sizeof(uint32));
+	for (int i = 0; i < set->frame->nfacts; i++)
+		set->type_hashes[set->ntype_hashes++] =
+			GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(set->frame->facts[i].type));
+}
+
+/* plans and cached expressions live elsewhere and go with their set */
+static void
+free_plans(void *arg)
+{
+	SfRuleSet  *set = arg;
+	ListCell   *lc;
+
+	if (set->expressions != NULL)
+		FreeCachedExpression(set->expressions);
+	foreach(lc, set->plans)
+		sf_plan_forget(lfirst(lc));
+}
+
+static const char *
+noun(const char *table)
+{
+	static const char *const nouns[][2] = {
+		{"rule_fact", "fact"}, {"rule_quota", "quota"}, {"rule_param", "parameter"},
+		{"rule_param_override", "override of parameter"}, {"rule_group", "group"}, {"rule", "rule"}
+	};
+
+	for (int i = 0; i < lengthof(nouns); i++)
+		if (strcmp(nouns[i][0], table) == 0)
+			return nouns[i][1];
+	return "rule set";
+}
+
+/* which text is at fault, before what is wrong with it */
+static void
+rethrow(SfLoad *load, MemoryContext context)
+{
+	SfCompile  *compile = &load->compile;
+	ErrorData  *edata;
+	StringInfoData buf;
+
+	MemoryContextSwitchTo(context);
+	edata = CopyErrorData();
+	FlushErrorState();
+	if (sf_error_is_fatal_to_statement(edata->sqlerrcode) ||
+		edata->sqlerrcode == ERRCODE_INTERNAL_ERROR || compile->table == NULL)
+		ReThrowError(edata);
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "rule set \"%s\" is not valid: ", load->set->name);
+	if (compile->rule != NULL)
+		appendStringInfo(&buf, "%s \"%s\", ", noun(compile->table), compile->rule);
+	if (compile->column != NULL)
+		appendStringInfo(&buf, "column \"%s\": ", compile->column);
+	appendStringInfoString(&buf, edata->message);
+	edata->message = buf.data;
+	if (edata->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE)
+		edata->sqlerrcode = ERRCODE_SF_INVALID_DEFINITION;
+	edata->schema_name = "sopflow";
+	edata->table_name = pstrdup(compile->table);
+	edata->column_name = compile->column ? pstrdup(compile->column) : NULL;
+	ReThrowError(edata);
+}
+
+/* the set in a context of its own, under the current one */
+static SfRuleSet *
+load_set(SfLoad *load, const char *name)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller, "sopflow rule set",
+												  ALLOCSET_DEFAULT_SIZES);
+	SfRuleSet  *set;
+	SfRuleScope scope;
+	Datum		values[1];
+	bool		needed;
+
+	MemoryContextSwitchTo(context);
+	load->set = load->compile.set = set = palloc0(sizeof(SfRuleSet));
+	set->name = pstrdup(name);
+	set->context = context;
+	MemoryContextCopyAndSetIdentifier(context, name);
+	values[0] = CStringGetTextDatum(name);
+	if (sf_plan_run(SF_PLAN_RULE_SET_ROW, values, NULL, take_set, load) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("rule set \"%s\" does not exist", name)));
+	set->frame = sf_frame_make(context, resolve_name, set);
+	set->work = AllocSetContextCreate(context, "sopflow firing", ALLOCSET_DEFAULT_SIZES);
+	set->cleanup.func = free_plans;
+	set->cleanup.arg = set;
+	MemoryContextRegisterResetCallback(context, &set->cleanup);
+	if (set->enabled || load->collect)
+	{
+		/* names are looked up under the set's path, functions folded with its owner's rights */
+		set->needs_path = true;
+		sf_ruleset_enter(set, &scope);
+		PG_TRY();
+		{
+			set->needs_path = false;
+			build(load);
+		}
+		PG_CATCH();
+		{
+			rethrow(load, caller);
+		}
+		PG_END_TRY();
+		needed = set->needs_path;
+		sf_ruleset_leave(&scope);
+		set->needs_path = needed;
+	}
+	MemoryContextSwitchTo(caller);
+	return set;
+}
+
+SfRuleSet *
+sf_load_set(const char *name, MemoryContext parent)
+{
+	SfLoad		load = {0};
+	SfRuleSet  *set = load_set(&load, name);
+
+	MemoryContextSetParent(set->context, parent);
+	return set;
+}
+
+SfRuleSet *
+sf_load_set_for(const char *name, const char *goal, SfValue **value, MemoryContext parent)
+{
+	SfLoad		load = {0};
+	SfRuleSet  *set;
+
+	load.goal = goal;
+	set = load_set(&load, name);
+	*value = load.goal_value;
+	MemoryContextSetParent(set->context, parent);
+	return set;
+}
+
+List *
+sf_ruleset_faults(const char *name, Oid *owner)
+{
+	SfLoad		load = {0};
+	SfRuleSet  *set;
+
+	load.collect = true;
+	set = load_set(&load, name);
+	*owner = set->owner;
+	/* they live in the context of the set, which goes with the caller's */
+	return load.faults;
+}
+
+void
+sf_load_params(SfRuleSet *set, int64 param_revision)
+{
+	SfLoad		load = {0};
+	MemoryContext before = set->params_context;
+	MemoryContext caller = CurrentMemoryContext;
+	SfRuleScope scope;
+
+	load.set = load.compile.set = set;
+	if (!set->enabled)
+		return;
+	sf_ruleset_enter(set, &scope);
+	PG_TRY();
+	{
+		read_params(&load);
+	}
+	PG_CATCH();
+	{
+		rethrow(&load, caller);
+	}
+	PG_END_TRY();
+	sf_ruleset_leave(&scope);
+	note_slots(set);
+	set->param_revision = param_revision;
+	MemoryContextDelete(before);
+}

@@ -1,0 +1,222 @@
+/*
+ * typing.c
+ *	  Types of paths into jsonb facts, found in the raw tree.
+ *
+ * Before PostgreSQL analyses an expression, each path whose place tells its
+ * type becomes a parameter symbol, whose number is that of a slot of this type.
+ * Where the place tells nothing, as in the arguments of a function, a path is
+ * left as it is and is jsonb.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parse_coerce.h"
+#include "parser/parse_expr.h"
+#include "parser/parse_type.h"
+#include "utils/lsyscache.h"
+
+#include "frame_private.h"
+
+typedef struct SfTyping
+{
+	SfFrame    *frame;
+	ParseState *pstate;
+} SfTyping;
+
+static bool
+is_json_path(SfTyping *typing, Node *node, SfName *name)
+{
+	char	  **parts;
+	int			nparts;
+
+	if (node == NULL || !IsA(node, ColumnRef))
+		return false;
+	nparts = sf_frame_split((ColumnRef *) node, &parts);
+	if (nparts < 2)
+		return false;
+	for (int i = 0; i < typing->frame->nfacts; i++)
+		if (typing->frame->facts[i].is_json && strcmp(typing->frame->facts[i].name, parts[0]) == 0)
+			return sf_frame_resolve(typing->frame, parts, nparts, typing->frame->nfacts, 0, name);
+	return false;
+}
+
+/* if the node is a path, it is of this type */
+static void
+give_type(SfTyping *typing, Node **node, Oid type)
+{
+	SfName		name;
+	ParamRef   *pref;
+
+	if (!is_json_path(typing, *node, &name))
+		return;
+	pref = makeNode(ParamRef);
+	pref->number = sf_frame_slot(typing->frame, &name, type) + 1;
+	pref->location = ((ColumnRef *) *node)->location;
+	*node = (Node *) pref;
+}
+
+/* the type that a path has beside this operand */
+static Oid
+type_beside(SfTyping *typing, Node *operand)
+{
+	SfName		name;
+	Oid			type;
+
+	if (operand == NULL)
+		return TEXTOID;
+	if (is_json_path(typing, operand, &name))
+		return JSONBOID;
+	if (IsA(operand, A_Const))
+	{
+		A_Const    *constant = (A_Const *) operand;
+
+		if (constant->isnull)
+			return TEXTOID;
+		switch (nodeTag(&constant->val))
+		{
+			case T_Integer:
+			case T_Float:
+				return NUMERICOID;
+			case T_Boolean:
+				return BOOLOID;
+			default:
+				return TEXTOID;
+		}
+	}
+	type = exprType(transformExpr(typing->pstate, copyObject(operand), EXPR_KIND_OTHER));
+	switch (TypeCategory(type))
+	{
+		case TYPCATEGORY_NUMERIC:
+			return NUMERICOID;
+		case TYPCATEGORY_STRING:
+		case TYPCATEGORY_UNKNOWN:
+			return TEXTOID;
+		default:
+			return type;
+	}
+}
+
+/* operators that jsonb itself has */
+static bool
+is_json_operator(List *name)
+{
+	static const char *const operators[] = {
+		"->", "->>", "#>", "#>>", "@>", "<@", "?", "?|", "?&", "@?", "@@", "#-"
+	};
+	const char *op = strVal(llast(name));
+
+	for (int i = 0; i < lengthof(operators); i++)
+		if (strcmp(op, operators[i]) == 0)
+			return true;
+	return false;
+}
+
+static bool type_paths(Node *node, SfTyping *typing);
+
+static void
+type_operands(A_Expr *expr, SfTyping *typing)
+{
+	Node	   *beside = expr->rexpr;
+	SfName		name;
+
+	switch (expr->kind)
+	{
+		case AEXPR_OP:
+		case AEXPR_DISTINCT:
+		case AEXPR_NOT_DISTINCT:
+		case AEXPR_NULLIF:
+			if (is_json_operator(expr->name))
+				return;
+			if (is_json_path(typing, expr->rexpr, &name) && expr->lexpr != NULL)
+				give_type(typing, &expr->rexpr, type_beside(typing, expr->lexpr));
+			/* a sign, or two paths: numbers and jsonb */
+			give_type(typing, &expr->lexpr, IsA(expr->rexpr, ParamRef) ? JSONBOID :
+					  type_beside(typing, expr->rexpr));
+			if (expr->lexpr == NULL)
+				give_type(typing, &expr->rexpr, NUMERICOID);
+			return;
+		case AEXPR_LIKE:
+		case AEXPR_ILIKE:
+		case AEXPR_SIMILAR:
+			give_type(typing, &expr->lexpr, TEXTOID);
+			give_type(typing, &expr->rexpr, TEXTOID);
+			return;
+		case AEXPR_IN:
+		case AEXPR_BETWEEN:
+		case AEXPR_NOT_BETWEEN:
+		case AEXPR_BETWEEN_SYM:
+		case AEXPR_NOT_BETWEEN_SYM:
+			if (IsA(beside, List) && list_length((List *) beside) > 0)
+				give_type(typing, &expr->lexpr, type_beside(typing, linitial((List *) beside)));
+			return;
+		case AEXPR_OP_ANY:
+		case AEXPR_OP_ALL:
+			if (is_json_path(typing, expr->lexpr, &name))
+			{
+				Oid			array = exprType(transformExpr(typing->pstate, copyObject(beside),
+														   EXPR_KIND_OTHER));
+				Oid			element = get_element_type(array);
+
+				give_type(typing, &expr->lexpr, OidIsValid(element) ? element : TEXTOID);
+			}
+			return;
+	}
+}
+
+/*
+ * Walks the tree and types its paths where the place says how.  A condition is
+ * boolean, and so is each part of an AND, OR and NOT.
+ */
+static bool
+type_paths(Node *node, SfTyping *typing)
+{
+	ListCell   *lc;
+
+	if (node == NULL)
+		return false;
+	check_stack_depth();
+	switch (nodeTag(node))
+	{
+		case T_A_Expr:
+			type_operands((A_Expr *) node, typing);
+			break;
+		case T_BoolExpr:
+			foreach(lc, ((BoolExpr *) node)->args)
+				give_type(typing, (Node **) &lfirst(lc), BOOLOID);
+			break;
+		case T_BooleanTest:
+			give_type(typing, (Node **) &((BooleanTest *) node)->arg, BOOLOID);
+			break;
+		case T_NullTest:
+			give_type(typing, (Node **) &((NullTest *) node)->arg, TEXTOID);
+			break;
+		case T_CaseWhen:
+			give_type(typing, (Node **) &((CaseWhen *) node)->expr, BOOLOID);
+			break;
+		case T_TypeCast:
+			{
+				TypeCast   *cast = (TypeCast *) node;
+				SfName		name;
+
+				if (is_json_path(typing, cast->arg, &name))
+					give_type(typing, &cast->arg,
+							  typenameTypeId(typing->pstate, cast->typeName));
+				break;
+			}
+		default:
+			break;
+	}
+	return raw_expression_tree_walker(node, type_paths, typing);
+}
+
+void
+sf_typing_paths(SfFrame *frame, ParseState *pstate, Node **raw, Oid target)
+{
+	SfTyping	typing = {frame, pstate};
+
+	if (OidIsValid(target) && target != JSONBOID)
+		give_type(&typing, raw, target);
+	(void) type_paths(*raw, &typing);
+}
