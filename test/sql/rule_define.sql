@@ -192,7 +192,6 @@ DROP TABLE rd_guarded;
 SELECT count(*) FROM sopflow.guarded WHERE rule_set LIKE 'rd%';
 \set VERBOSITY sqlstate
 SELECT (sopflow.fire_rows('rd_draft', 1)).allowed;
-SELECT (sopflow.fire('rd', '{}')).allowed;
 \set VERBOSITY default
 
 DELETE FROM sopflow.rule_set WHERE rule_set LIKE 'rd%';
