@@ -309,6 +309,7 @@ convert_json(Oid type, JsonbValue *v)
 	char	   *text;
 	Oid			input;
 	Oid			ioparam;
+	Jsonb	   *jb;
 
 	switch (v->type)
 	{
@@ -323,11 +324,9 @@ convert_json(Oid type, JsonbValue *v)
 			text = v->val.boolean ? "true" : "false";
 			break;
 		default:
-			{
-				Jsonb	   *jb = JsonbValueToJsonb(v);
-
-				text = JsonbToCString(NULL, &jb->root, VARSIZE(jb));
-			}
+			jb = JsonbValueToJsonb(v);
+			text = JsonbToCString(NULL, &jb->root, VARSIZE(jb));
+			break;
 	}
 	getTypeInputInfo(type, &input, &ioparam);
 	return OidInputFunctionCall(input, text, ioparam, -1);
@@ -374,7 +373,8 @@ sf_frame_fill_path(SfFrame *frame, int slot)
 	if (v == NULL && !fact->null_missing && !fact->isnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("fact \"%s\" has no key \"%s\"", fact->name, s->name + strlen(fact->name) + 1),
+				 errmsg("fact \"%s\" has no key \"%s\"", fact->name,
+						s->name + strlen(fact->name) + 1),
 				 errhint("Give it, with null if it has no value, or set missing = 'null' in sopflow.rule_fact.")));
 	old = MemoryContextSwitchTo(frame->work);
 	if (v == NULL || v->type == jbvNull)

@@ -230,6 +230,7 @@ static void
 trace(SfFiring *firing, SfRule *rule, SfTruth truth, const char *error)
 {
 	JsonbParseState *state = NULL;
+	Jsonb	   *entry;
 
 	if (firing->set->trace == SF_TRACE_OFF ||
 		(firing->set->trace == SF_TRACE_FIRED && truth != SF_TRUE && error == NULL))
@@ -245,8 +246,8 @@ trace(SfFiring *firing, SfRule *rule, SfTruth truth, const char *error)
 		push_string(&state, WJB_VALUE, error);
 	}
 	push_tests(firing, rule, &state);
-	firing->verdict->trace = lappend(firing->verdict->trace,
-									 JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+	entry = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	firing->verdict->trace = lappend(firing->verdict->trace, entry);
 }
 
 /* --- one rule --- */

@@ -167,6 +167,7 @@ sf_frame_slot(SfFrame *frame, SfName *name, Oid type)
 {
 	SfFact	   *fact;
 	StringInfoData shown;
+	MemoryContext old;
 	int			slot;
 
 	for (int i = 0; i < frame->nslots; i++)
@@ -183,40 +184,32 @@ sf_frame_slot(SfFrame *frame, SfName *name, Oid type)
 						name->path[0]);
 
 	fact = &frame->facts[name->index];
-	name->lazy = fact->query != NULL || fact->is_json;
+	name->lazy = fact->query != NULL || name->kind == SF_SLOT_PATH;
+	if (name->kind == SF_SLOT_WHOLE)
+	{
+		fact->whole_slot = add_slot(frame, name, fact->type, -1, get_typcollation(fact->type),
+									fact->name);
+		return fact->whole_slot;
+	}
+	if (name->kind == SF_SLOT_FIELD)
+	{
+		Form_pg_attribute att = TupleDescAttr(fact->desc, name->attnum - 1);
+
+		slot = add_slot(frame, name, att->atttypid, att->atttypmod, att->attcollation,
+						psprintf("%s.%s", fact->name, NameStr(att->attname)));
+		fact->field_slots[name->attnum - 1] = slot;
+		fact->max_attnum = Max(fact->max_attnum, name->attnum);
+		return slot;
+	}
 	initStringInfo(&shown);
 	appendStringInfoString(&shown, fact->name);
-	switch (name->kind)
-	{
-		case SF_SLOT_WHOLE:
-			name->lazy = fact->query != NULL;
-			slot = add_slot(frame, name, fact->type, -1, get_typcollation(fact->type), fact->name);
-			fact->whole_slot = slot;
-			return slot;
-		case SF_SLOT_FIELD:
-			{
-				Form_pg_attribute att = TupleDescAttr(fact->desc, name->attnum - 1);
-
-				appendStringInfo(&shown, ".%s", NameStr(att->attname));
-				slot = add_slot(frame, name, att->atttypid, att->atttypmod, att->attcollation,
-								shown.data);
-				fact->field_slots[name->attnum - 1] = slot;
-				fact->max_attnum = Max(fact->max_attnum, name->attnum);
-				return slot;
-			}
-		default:
-			{
-				MemoryContext old;
-
-				for (int i = 0; i < name->npath; i++)
-					appendStringInfo(&shown, ".%s", name->path[i]);
-				slot = add_slot(frame, name, type, -1, get_typcollation(type), shown.data);
-				old = MemoryContextSwitchTo(frame->context);
-				fact->path_slots = bms_add_member(fact->path_slots, slot);
-				MemoryContextSwitchTo(old);
-				return slot;
-			}
-	}
+	for (int i = 0; i < name->npath; i++)
+		appendStringInfo(&shown, ".%s", name->path[i]);
+	slot = add_slot(frame, name, type, -1, get_typcollation(type), shown.data);
+	old = MemoryContextSwitchTo(frame->context);
+	fact->path_slots = bms_add_member(fact->path_slots, slot);
+	MemoryContextSwitchTo(old);
+	return slot;
 }
 
 /* --- names --- */
@@ -536,6 +529,7 @@ query_reference(ParseState *pstate, ColumnRef *cref, Node *var)
 	SfFrame    *frame = reader->frame;
 	char	  **parts;
 	int			nparts = sf_frame_split(cref, &parts);
+	int			position = cursor(pstate, cref->location);
 	SfName		name;
 	SfSlot	   *s;
 	Param	   *param;
@@ -543,7 +537,7 @@ query_reference(ParseState *pstate, ColumnRef *cref, Node *var)
 	int			slot;
 
 	if (var != NULL || nparts == 0 ||
-		!sf_frame_resolve(frame, parts, nparts, reader->below, cursor(pstate, cref->location), &name) ||
+		!sf_frame_resolve(frame, parts, nparts, reader->below, position, &name) ||
 		name.kind == SF_SLOT_QUOTA)
 		return NULL;
 	slot = sf_frame_slot(frame, &name, JSONBOID);

@@ -80,7 +80,7 @@ typedef struct SfFact
 
 /* resolves a parameter or quota by name; of ruleset.c */
 typedef struct SfFrame SfFrame;
-typedef bool (*SfNameFn) (SfFrame *frame, SfSlotKind kind, const char *name,
+typedef bool (*SfNameFn)(SfFrame *frame, SfSlotKind kind, const char *name,
 						  int *index, Oid *type, bool *lazy);
 
 struct SfFrame

@@ -392,8 +392,12 @@ hash_values(const SfIndex *index, const Datum *values)
 	uint32		hash = 0;
 
 	for (int i = 0; i < index->nslots; i++)
-		hash = hash_combine(hash, DatumGetUInt32(FunctionCall1Coll((FmgrInfo *) &index->hash_fns[i],
-																   index->collations[i], values[i])));
+	{
+		Datum		h = FunctionCall1Coll((FmgrInfo *) &index->hash_fns[i], index->collations[i],
+										  values[i]);
+
+		hash = hash_combine(hash, DatumGetUInt32(h));
+	}
 	return hash;
 }
 

@@ -40,6 +40,15 @@ sf_match_make(void)
 	return match;
 }
 
+static uint32
+hash_constant(const Const *c)
+{
+	if (c->constbyval)
+		return hash_bytes_uint32((uint32) c->constvalue);
+	return hash_bytes((unsigned char *) DatumGetPointer(c->constvalue),
+					  datumGetSize(c->constvalue, false, c->constlen));
+}
+
 /* equal expressions have equal hashes; locations do not count */
 static bool
 hash_walker(Node *node, uint32 *hash)
@@ -59,20 +68,9 @@ hash_walker(Node *node, uint32 *hash)
 			*hash = hash_combine(*hash, ((FuncExpr *) node)->funcid);
 			break;
 		case T_Const:
-			{
-				Const	   *c = (Const *) node;
-
-				if (c->constisnull)
-					break;
-				if (c->constbyval)
-					*hash = hash_combine(*hash, hash_bytes_uint32((uint32) c->constvalue));
-				else
-					*hash = hash_combine(*hash,
-										 hash_bytes((unsigned char *) DatumGetPointer(c->constvalue),
-													datumGetSize(c->constvalue, false,
-																 c->constlen)));
-				break;
-			}
+			if (!((Const *) node)->constisnull)
+				*hash = hash_combine(*hash, hash_constant((Const *) node));
+			break;
 		default:
 			break;
 	}

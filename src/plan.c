@@ -552,6 +552,7 @@ struct _SPI_plan *
 sf_plan_prepare(const char *sql, SfParserSetup setup, void *arg, TupleDesc *columns)
 {
 	SPIPlanPtr	plan;
+	CachedPlanSource *source;
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext spi;
 
@@ -560,8 +561,8 @@ sf_plan_prepare(const char *sql, SfParserSetup setup, void *arg, TupleDesc *colu
 	plan = SPI_prepare_params(sql, setup, arg, CURSOR_OPT_PARALLEL_OK);
 	check_query(plan, sql);
 	spi = MemoryContextSwitchTo(caller);
-	*columns = CreateTupleDescCopy(((CachedPlanSource *)
-									linitial(SPI_plan_get_plan_sources(plan)))->resultDesc);
+	source = linitial(SPI_plan_get_plan_sources(plan));
+	*columns = CreateTupleDescCopy(source->resultDesc);
 	MemoryContextSwitchTo(spi);
 	SPI_keepplan(plan);
 	SPI_finish();

@@ -127,11 +127,11 @@ sf_compile_text(SfCompile *compile, const char *text)
 	List	   *parts = sf_template_split(text);
 	ListCell   *lc;
 
-	result->parts = palloc0(Max(list_length(parts), 1) * sizeof(struct SfTextPart));
+	result->parts = palloc0(Max(list_length(parts), 1) * sizeof(SfTextPart));
 	foreach(lc, parts)
 	{
 		SfTemplatePart *part = lfirst(lc);
-		struct SfTextPart *p = &result->parts[result->nparts++];
+		SfTextPart *p = &result->parts[result->nparts++];
 
 		p->literal = part->literal;
 		p->otherwise = part->otherwise;

@@ -30,16 +30,19 @@ typedef struct SfValue
 	SfOutput	output;
 } SfValue;
 
+/* literal text, or a value and what stands for a null */
+typedef struct SfTextPart
+{
+	char	   *literal;		/* NULL: value */
+	SfValue    *value;
+	char	   *otherwise;		/* NULL: nothing */
+} SfTextPart;
+
 /* text with {{expressions}} */
 typedef struct SfText
 {
 	int			nparts;
-	struct SfTextPart
-	{
-		char	   *literal;	/* NULL: value */
-		SfValue    *value;
-		char	   *otherwise;	/* for a null; NULL: nothing */
-	}		   *parts;
+	SfTextPart *parts;
 } SfText;
 
 /* jsonb whose strings are such texts */
@@ -150,6 +153,13 @@ typedef enum SfTrace
 	SF_TRACE_FULL
 } SfTrace;
 
+typedef struct SfOverride
+{
+	char	   *scope;
+	Datum		value;
+	bool		isnull;
+} SfOverride;
+
 typedef struct SfParam
 {
 	char	   *name;
@@ -159,12 +169,7 @@ typedef struct SfParam
 	Datum		value;
 	bool		isnull;
 	int			noverrides;
-	struct SfOverride
-	{
-		char	   *scope;
-		Datum		value;
-		bool		isnull;
-	}		   *overrides;
+	SfOverride *overrides;
 	int			slot;			/* or -1 */
 } SfParam;
 

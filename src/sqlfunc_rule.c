@@ -17,6 +17,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -296,7 +297,36 @@ typedef struct SfBinding
 	SfFact	   *old;
 	AttrNumber *new_map;		/* NULL: columns have the same numbers */
 	AttrNumber *old_map;
+	uint64		moves;			/* at the time it was made */
 } SfBinding;
+
+/*
+ * The set is made anew when the relation of a fact changes.  The one that the
+ * trigger is on may be another, a partition, and change by itself.
+ */
+static List *bound = NIL;		/* OIDs of relations with a binding */
+static uint64 moves = 0;
+
+static void
+bound_relation_invalidated(Datum arg, Oid relid)
+{
+	if (relid == InvalidOid || list_member_oid(bound, relid))
+		moves++;
+}
+
+static void
+watch_bound_relation(Oid relid)
+{
+	static bool registered = false;
+	MemoryContext old;
+
+	if (!registered)
+		CacheRegisterRelcacheCallback(bound_relation_invalidated, (Datum) 0);
+	registered = true;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	bound = list_append_unique_oid(bound, relid);
+	MemoryContextSwitchTo(old);
+}
 
 /* columns of the relation by those of the fact, by name; NULL: the same numbers */
 static AttrNumber *
@@ -380,19 +410,37 @@ demand_right_to_enforce(SfRuleSet *set, Relation rel)
 			 errhint("Use sopflow.guard().")));
 }
 
+static void
+forget_binding(SfBinding *binding)
+{
+	if (binding->new_map != NULL)
+		pfree(binding->new_map);
+	if (binding->old_map != NULL)
+		pfree(binding->old_map);
+	pfree(binding);
+}
+
 static SfBinding *
 binding_for(SfRuleSet *set, Relation rel)
 {
 	MemoryContext old;
 	SfBinding  *binding;
+	uint64		moves_before;
 	ListCell   *lc;
 
 	foreach(lc, set->bindings)
 	{
 		binding = lfirst(lc);
-		if (binding->relid == RelationGetRelid(rel))
+		if (binding->relid != RelationGetRelid(rel))
+			continue;
+		if (binding->moves == moves)
 			return binding;
+		set->bindings = foreach_delete_current(set->bindings, lc);
+		forget_binding(binding);
+		break;
 	}
+	watch_bound_relation(RelationGetRelid(rel));
+	moves_before = moves;
 	demand_right_to_enforce(set, rel);
 	for (int i = 0; i < set->frame->nfacts; i++)
 	{
@@ -408,6 +456,7 @@ binding_for(SfRuleSet *set, Relation rel)
 	old = MemoryContextSwitchTo(set->context);
 	binding = palloc0(sizeof(SfBinding));
 	binding->relid = RelationGetRelid(rel);
+	binding->moves = moves_before;
 	binding->new = bind_fact(set, "new", rel, &binding->new_map);
 	binding->old = bind_fact(set, "old", rel, &binding->old_map);
 	set->bindings = lappend(set->bindings, binding);
@@ -536,7 +585,8 @@ sopflow_enforce(PG_FUNCTION_ARGS)
 				 errmsg("function \"%s\" must be fired BEFORE INSERT, UPDATE or DELETE, for each row",
 						"sopflow.enforce"),
 				 errhint("Use sopflow.guard() to hold a table to a rule set.")));
-	row = TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ? trigdata->tg_newtuple : trigdata->tg_trigtuple;
+	row = TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ? trigdata->tg_newtuple :
+		trigdata->tg_trigtuple;
 	/* the rows of a dump passed the rules when they were written */
 	if (sf_ident_restoring())
 		return PointerGetDatum(row);

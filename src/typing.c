@@ -165,6 +165,15 @@ type_operands(A_Expr *expr, SfTyping *typing)
 	}
 }
 
+static void
+type_cast(TypeCast *cast, SfTyping *typing)
+{
+	SfName		name;
+
+	if (is_json_path(typing, cast->arg, &name))
+		give_type(typing, &cast->arg, typenameTypeId(typing->pstate, cast->typeName));
+}
+
 /*
  * Walks the tree and types its paths where the place says how.  A condition is
  * boolean, and so is each part of an AND, OR and NOT.
@@ -196,15 +205,8 @@ type_paths(Node *node, SfTyping *typing)
 			give_type(typing, (Node **) &((CaseWhen *) node)->expr, BOOLOID);
 			break;
 		case T_TypeCast:
-			{
-				TypeCast   *cast = (TypeCast *) node;
-				SfName		name;
-
-				if (is_json_path(typing, cast->arg, &name))
-					give_type(typing, &cast->arg,
-							  typenameTypeId(typing->pstate, cast->typeName));
-				break;
-			}
+			type_cast((TypeCast *) node, typing);
+			break;
 		default:
 			break;
 	}

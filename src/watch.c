@@ -29,7 +29,6 @@
 #include "parser/parse_expr.h"
 #include "parser/parse_node.h"
 #include "parser/parse_relation.h"
-#include "parser/parser.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
@@ -49,6 +48,7 @@
 
 #include "clock.h"
 #include "compat.h"
+#include "expr.h"
 #include "ident.h"
 #include "plan.h"
 #include "stats.h"
@@ -103,23 +103,6 @@ pin_formats(void)
 
 /* --- conditions --- */
 
-#define CONDITION_PREFIX	"SELECT "
-
-/* an error's cursor is in the condition, not in the statement that uses it */
-static void
-point_into_condition(void *arg)
-{
-	int			position = geterrposition();
-
-	if (position > (int) strlen(CONDITION_PREFIX))
-	{
-		errposition(0);
-		internalerrposition(position - strlen(CONDITION_PREFIX));
-		internalerrquery((const char *) arg);
-	}
-	errcontext("condition of a watch");
-}
-
 /*
  * Text to a boolean expression over the columns of the relation.  What a
  * condition may not contain is what a CHECK constraint may not: sub-queries,
@@ -131,40 +114,17 @@ parse_condition(Relation rel, Oid watched, const char *condition)
 {
 	ParseState *pstate = make_parsestate(NULL);
 	ParseNamespaceItem *item;
-	char	   *sql = psprintf(CONDITION_PREFIX "%s", condition);
-	ErrorContextCallback callback;
-	List	   *raw;
-	SelectStmt *select;
-	ResTarget  *target;
+	SfExprContext context;
+	Node	   *raw;
 	Node	   *expr;
 
-	callback.callback = point_into_condition;
-	callback.arg = (void *) condition;
-	callback.previous = error_context_stack;
-	error_context_stack = &callback;
-	raw = raw_parser(sql, RAW_PARSE_DEFAULT);
-	select = list_length(raw) == 1 ? (SelectStmt *) linitial_node(RawStmt, raw)->stmt : NULL;
-	if (select == NULL || !IsA(select, SelectStmt) || list_length(select->targetList) != 1 ||
-		select->fromClause != NIL || select->whereClause != NULL || select->groupClause != NIL ||
-		select->havingClause != NULL || select->windowClause != NIL || select->sortClause != NIL ||
-		select->limitCount != NULL || select->limitOffset != NULL ||
-		select->distinctClause != NIL ||
-		select->intoClause != NULL || select->lockingClause != NIL || select->withClause != NULL ||
-		select->op != SETOP_NONE)
-		ereport(ERROR,
-				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("condition is not one SQL expression: %s", condition)));
-	target = linitial_node(ResTarget, select->targetList);
-	if (target->name != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("condition is not one SQL expression: %s", condition)));
-
-	pstate->p_sourcetext = sql;
+	sf_expr_begin(&context, condition, "condition of a watch");
+	raw = sf_expr_raw(condition);
+	pstate->p_sourcetext = condition;
 	item = addRangeTableEntryForRelation(pstate, rel, AccessShareLock,
 										 makeAlias(get_rel_name(watched), NIL), false, true);
 	addNSItemToQuery(pstate, item, false, true, true);
-	expr = transformExpr(pstate, target->val, EXPR_KIND_CHECK_CONSTRAINT);
+	expr = transformExpr(pstate, raw, EXPR_KIND_CHECK_CONSTRAINT);
 	expr = coerce_to_boolean(pstate, expr, "condition");
 	assign_expr_collations(pstate, expr);
 	if (contain_volatile_functions(expr))
@@ -172,7 +132,7 @@ parse_condition(Relation rel, Oid watched, const char *condition)
 				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 				 errmsg("condition must not use volatile functions: %s", condition)));
 	free_parsestate(pstate);
-	error_context_stack = callback.previous;
+	sf_expr_end(&context);
 	return expr;
 }
 
