@@ -285,6 +285,13 @@ CREATE TABLE parts_c (note text, amount int, kind text, id int);
 ALTER TABLE parts ATTACH PARTITION parts_c FOR VALUES IN ('c');
 INSERT INTO parts VALUES (6, 'c', -6, NULL);
 INSERT INTO parts_c (id, kind, amount, note) VALUES (6, 'c', 6, ' c');
+-- a partition whose columns have moved since this session last wrote to it
+ALTER TABLE parts DETACH PARTITION parts_c;
+ALTER TABLE parts_c DROP COLUMN amount, DROP COLUMN note, ADD COLUMN amount int, ADD COLUMN note text;
+ALTER TABLE parts ATTACH PARTITION parts_c FOR VALUES IN ('c');
+INSERT INTO parts VALUES (9, 'c', -9, NULL);
+INSERT INTO parts VALUES (9, 'c', 9, ' moved columns ') RETURNING note || '.';
+UPDATE parts_c SET amount = 8 WHERE id = 9;
 ALTER TABLE parts DETACH PARTITION parts_a;
 INSERT INTO parts_a VALUES (7, 'a', -7, 'detached ');
 SELECT id, amount, note || '.' FROM parts_a ORDER BY id;
