@@ -438,10 +438,10 @@ set_path(SfFrame *frame, SfFact *fact, SfSlot *slot, Datum value, bool isnull,
 {
 	Bitmapset  *slots = NULL;
 	Jsonb	   *json = fact->isnull || !fact->given ? NULL : DatumGetJsonbP(fact->value);
+	Jsonb	   *new = sf_output_json(&slot->output, slot->type, value, isnull);
 	int			i = -1;
 
-	fact->value = JsonbPGetDatum(put_path(json, slot->path, slot->npath,
-										  sf_output_json(&slot->output, slot->type, value, isnull)));
+	fact->value = JsonbPGetDatum(put_path(json, slot->path, slot->npath, new));
 	fact->isnull = false;
 	fact->given = fact->has_value = true;
 	fill_paths(frame, fact, &slots);
