@@ -80,6 +80,19 @@ become(SfSql *sql, SfBinding binding)
 	sql->parts = NIL;
 }
 
+/*
+ * An operand that is text.  A field may be of another type, and one of a jsonb
+ * fact gets its type from how it is used.
+ */
+static SfSql *
+as_text(SfSql *sql)
+{
+	if (sql->is_path)
+		appendStringInfoString(&sql->text, "::text");
+	sql->is_path = false;
+	return sql;
+}
+
 /* left OPERATOR right, in the place of left; the right one is bound by `right_binding` */
 static void
 join_sql(SfSql *left, const char *op, SfSql *right, SfBinding binding,
@@ -145,22 +158,23 @@ typedef struct SfMethod
 	const char *before;
 	const char *between;		/* NULL: no argument */
 	const char *after;
+	bool		as_text;		/* its operands are text */
 	SfBinding	operands;
 	SfBinding	binding;
-	SfSqlKind		kind;
+	SfSqlKind	kind;
 } SfMethod;
 
 static const SfMethod methods[] = {
-	{"equals", "", " = ", "", BIND_CONCAT, BIND_COMPARE, KIND_ANY},
-	{"equalsIgnoreCase", "lower(", ") = lower(", ")", BIND_OR, BIND_COMPARE, KIND_ANY},
-	{"contains", "strpos(", ", ", ") > 0", BIND_OR, BIND_COMPARE, KIND_ANY},
-	{"startsWith", "starts_with(", ", ", ")", BIND_OR, BIND_TERM, KIND_ANY},
-	{"endsWith", "starts_with(reverse(", "), reverse(", "))", BIND_OR, BIND_TERM, KIND_ANY},
-	{"length", "length(", NULL, ")", BIND_OR, BIND_TERM, KIND_ANY},
-	{"size", "cardinality(", NULL, ")", BIND_OR, BIND_TERM, KIND_ANY},
-	{"isEmpty", "", NULL, " = ''", BIND_CONCAT, BIND_COMPARE, KIND_ANY},
-	{"toLowerCase", "lower(", NULL, ")", BIND_OR, BIND_TERM, KIND_STRING},
-	{"toUpperCase", "upper(", NULL, ")", BIND_OR, BIND_TERM, KIND_STRING},
+	{"equals", "", " = ", "", false, BIND_CONCAT, BIND_COMPARE, KIND_ANY},
+	{"equalsIgnoreCase", "lower(", ") = lower(", ")", true, BIND_OR, BIND_COMPARE, KIND_ANY},
+	{"contains", "strpos(", ", ", ") > 0", true, BIND_OR, BIND_COMPARE, KIND_ANY},
+	{"startsWith", "starts_with(", ", ", ")", true, BIND_OR, BIND_TERM, KIND_ANY},
+	{"endsWith", "starts_with(reverse(", "), reverse(", "))", true, BIND_OR, BIND_TERM, KIND_ANY},
+	{"length", "length(", NULL, ")", true, BIND_OR, BIND_TERM, KIND_ANY},
+	{"size", "cardinality(", NULL, ")", false, BIND_OR, BIND_TERM, KIND_ANY},
+	{"isEmpty", "", NULL, " = ''", false, BIND_CONCAT, BIND_COMPARE, KIND_ANY},
+	{"toLowerCase", "lower(", NULL, ")", true, BIND_OR, BIND_TERM, KIND_STRING},
+	{"toUpperCase", "upper(", NULL, ")", true, BIND_OR, BIND_TERM, KIND_STRING},
 };
 
 /* at the parenthesis: (expression, ...) as it stands in a function call */
@@ -189,15 +203,15 @@ parse_string_method(SfScan *scan, SfSql *object, const SfMethod *method)
 {
 	SfSql	   *sql = make_sql(method->before, method->binding, method->kind);
 
-	append_sql(&sql->text, object, method->operands);
+	append_sql(&sql->text, method->as_text ? as_text(object) : object, method->operands);
 	sf_scan_expect(scan, "(");
 	if (method->between != NULL)
 	{
 		const char *at = scan->start;
+		SfSql	   *argument = sf_convert_demand(scan, sf_convert_parse(scan), at);
 
 		appendStringInfoString(&sql->text, method->between);
-		append_sql(&sql->text, sf_convert_demand(scan, sf_convert_parse(scan), at),
-				   method->operands);
+		append_sql(&sql->text, method->as_text ? as_text(argument) : argument, method->operands);
 	}
 	sf_scan_expect(scan, ")");
 	appendStringInfoString(&sql->text, method->after);
@@ -514,7 +528,7 @@ parse_sum(SfScan *scan)
 		{
 			List	   *parts = list_concat(sf_convert_parts(left), sf_convert_parts(right));
 
-			join_sql(left, "||", right, BIND_CONCAT, BIND_CONCAT, BIND_SUM);
+			join_sql(as_text(left), "||", as_text(right), BIND_CONCAT, BIND_CONCAT, BIND_SUM);
 			left->kind = KIND_STRING;
 			left->parts = parts;
 		}

@@ -131,6 +131,22 @@ SELECT sopflow.load_rules('movie', '{"rule-factory-type": "SPEL", "facts": [{"na
 SELECT v.fired, v.messages, v.facts->'person' FROM sopflow.fire('movie', '{"day": {"hour": 20}, "movie": {"rating": "R"}, "person": {}}') v;
 SELECT v.fired, v.messages, v.facts->'person' FROM sopflow.fire('movie', '{"day": {"hour": 20}, "movie": {"rating": "PG"}, "person": {}}') v;
 
+-- What is converted means the same over rows and over jsonb.
+CREATE TYPE rf.lead AS (name text, status rf.status, n int, f float8, flag bool, zip text);
+CREATE FUNCTION rf.evaluated(condition text, type text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	r record;
+BEGIN
+	PERFORM sopflow.load_rules('evaluated', jsonb_build_object('rule-factory-type', 'MVEL',
+		'facts', jsonb_build_array(jsonb_build_object('name', 'lead', 'type', type, 'missing', CASE type WHEN 'jsonb' THEN 'null' ELSE 'error' END)),
+		'rules', jsonb_build_array(jsonb_build_object('name', 'r', 'condition', condition, 'actions', '[]'::jsonb))));
+	SELECT c.triggered, c.error INTO r FROM sopflow.check_rules('evaluated', '{"lead": {"name": "Abc", "status": "TASK", "n": 5, "f": 2.5, "flag": true}}') c;
+	RETURN coalesce(r.error, r.triggered::text, 'null');
+END $$;
+SELECT c, rf.evaluated(c, 'rf.lead'), rf.evaluated(c, 'jsonb') FROM unnest(ARRAY['lead.name == "Abc"', 'lead.name != "Abc"', 'lead.status.equals("TASK")', 'lead.status.equalsIgnoreCase("task")', 'lead.name.contains("b")', 'lead.name.startsWith("b")', 'lead.name.endsWith("c")',
+	'lead.name.length() == 3', 'lead.name.isEmpty()', 'lead.name.toUpperCase() == "ABC"', 'lead.flag', '!lead.flag', 'lead.flag == true && lead.n > 4', 'lead.n / 2 == 2.5', 'lead.n % 2 == 1 || lead.f < 0', 'lead.f / 2 == 1.25',
+	'"x" + lead.n + lead.name == "x5Abc"', 'lead.zip == null', 'lead.zip != null', 'lead.zip == "1"', 'lead.zip != "1"', '!(lead.zip == "1")', '(lead.n > 1 ? "a" : "b") == "a"', '-lead.n < 0']) c;
+
 -- Composites, nested; the published spellings and our own.
 SELECT $${
 	"rule-factory-type": "MVEL", "skipOnFirstAppliedRule": true, "rulePriorityThreshold": 50, "order_by": "asc", "param_scopes": ["'rep:' || person.age", "'all'"],
@@ -255,7 +271,7 @@ SELECT sopflow.load_rules('nobody', '[]');
 RESET ROLE;
 
 SET client_min_messages = warning;
-DELETE FROM sopflow.rule_set WHERE rule_set IN ('opportunity_unbind', 'u8', 'composite', 'copy', 'draft', 'draft copy', 'path', 'mine', 'basketball', 'movie');
+DELETE FROM sopflow.rule_set WHERE rule_set IN ('opportunity_unbind', 'u8', 'composite', 'copy', 'draft', 'draft copy', 'path', 'mine', 'basketball', 'movie', 'evaluated');
 DROP OWNED BY rf_author, rf_other, rf_nobody;
 DROP ROLE rf_author, rf_other, rf_nobody;
 DROP SCHEMA rf, opportunity_unbind_rule_bll CASCADE;
