@@ -425,6 +425,26 @@ place_items(SfLoad *load, void *arg)
 /* --- the whole --- */
 
 static void
+note_type(SfRuleSet *set, Oid type)
+{
+	set->type_hashes[set->ntype_hashes++] = GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(type));
+}
+
+static void
+demand_owner(SfLoad *load, void *arg)
+{
+	SfRuleSet  *set = load->set;
+
+	sf_load_at(load, "rule_set", NULL, "owner");
+	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(set->owner)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("role %u, the owner of rule set \"%s\", does not exist",
+						set->owner, set->name),
+				 errhint("Give the rule set another owner.")));
+}
+
+static void
 plan_all(SfLoad *load, void *arg)
 {
 	sf_load_at(load, "rule_set", NULL, NULL);
@@ -458,10 +478,11 @@ build(SfLoad *load)
 	sf_match_seal(set);
 	set->econtext = CreateStandaloneExprContext();
 	set->econtext->ecxt_scantuple = set->frame->row;
-	set->type_hashes = palloc(Max(set->frame->nfacts, 1) * sizeof(uint32));
+	set->type_hashes = palloc((set->frame->nfacts + set->nparams + 1) * sizeof(uint32));
 	for (int i = 0; i < set->frame->nfacts; i++)
-		set->type_hashes[set->ntype_hashes++] =
-			GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(set->frame->facts[i].type));
+		note_type(set, set->frame->facts[i].type);
+	for (int i = 0; i < set->nparams; i++)
+		note_type(set, set->params[i].type);
 }
 
 /* plans and cached expressions live elsewhere and go with their set */
@@ -547,6 +568,8 @@ load_set(SfLoad *load, const char *name)
 	set->cleanup.arg = set;
 	MemoryContextRegisterResetCallback(context, &set->cleanup);
 	if (set->enabled || load->collect)
+		do_step(load, demand_owner, NULL);
+	if ((set->enabled || load->collect) && load->faults == NIL)
 	{
 		/* names are looked up under the set's path, functions folded with its owner's rights */
 		set->needs_path = true;

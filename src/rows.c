@@ -103,7 +103,11 @@ take_param(HeapTuple tuple, TupleDesc desc, void *arg)
 	param->name = sf_row_text(tuple, desc, 1);
 	param->type = sf_row_oid(tuple, desc, 2);
 	sf_load_at(load, "rule_param", param->name, "type");
-	if (get_typtype(param->type) == '\0' || get_typtype(param->type) == TYPTYPE_PSEUDO)
+	if (get_typtype(param->type) == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("type with OID %u does not exist", param->type)));
+	if (get_typtype(param->type) == TYPTYPE_PSEUDO)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("type %s cannot be the type of a parameter",

@@ -432,17 +432,6 @@ sf_ruleset_check(const char *name)
 	entry->edits = sf_pending_edits();
 }
 
-static void
-demand_owner_exists(SfRuleSet *set)
-{
-	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(set->owner)))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("role %u, the owner of rule set \"%s\", does not exist",
-						set->owner, set->name),
-				 errhint("Give the rule set another owner.")));
-}
-
 SfRuleSet *
 sf_ruleset_get(const char *name)
 {
@@ -463,9 +452,7 @@ sf_ruleset_get(const char *name)
 		if (!set->in_use)
 			return set;
 	}
-	set = compile(entry);
-	demand_owner_exists(set);
-	return set;
+	return compile(entry);
 }
 
 bool

@@ -61,13 +61,8 @@ give_type(SfTyping *typing, Node **node, Oid type)
 static Oid
 type_beside(SfTyping *typing, Node *operand)
 {
-	SfName		name;
 	Oid			type;
 
-	if (operand == NULL)
-		return TEXTOID;
-	if (is_json_path(typing, operand, &name))
-		return JSONBOID;
 	if (IsA(operand, A_Const))
 	{
 		A_Const    *constant = (A_Const *) operand;
@@ -113,14 +108,27 @@ is_json_operator(List *name)
 	return false;
 }
 
-static bool type_paths(Node *node, SfTyping *typing);
+/* the type of two paths that an operator joins: they are compared as they are */
+static Oid
+type_of_both(List *name)
+{
+	const char *op = strVal(llast(name));
+
+	if (strcmp(op, "||") == 0)
+		return TEXTOID;
+	return strlen(op) == 1 && strchr("+-*/%^", op[0]) != NULL ? NUMERICOID : JSONBOID;
+}
 
 static void
 type_operands(A_Expr *expr, SfTyping *typing)
 {
 	Node	   *beside = expr->rexpr;
 	SfName		name;
+	bool		left = is_json_path(typing, expr->lexpr, &name);
+	bool		right = is_json_path(typing, expr->rexpr, &name);
 
+	if (!left && !right)
+		return;
 	switch (expr->kind)
 	{
 		case AEXPR_OP:
@@ -129,13 +137,19 @@ type_operands(A_Expr *expr, SfTyping *typing)
 		case AEXPR_NULLIF:
 			if (is_json_operator(expr->name))
 				return;
-			if (is_json_path(typing, expr->rexpr, &name) && expr->lexpr != NULL)
-				give_type(typing, &expr->rexpr, type_beside(typing, expr->lexpr));
-			/* a sign, or two paths: numbers and jsonb */
-			give_type(typing, &expr->lexpr, IsA(expr->rexpr, ParamRef) ? JSONBOID :
-					  type_beside(typing, expr->rexpr));
-			if (expr->lexpr == NULL)
-				give_type(typing, &expr->rexpr, NUMERICOID);
+			if (left && right)
+			{
+				Oid			type = type_of_both(expr->name);
+
+				give_type(typing, &expr->lexpr, type);
+				give_type(typing, &expr->rexpr, type);
+			}
+			else if (left)
+				give_type(typing, &expr->lexpr, type_beside(typing, expr->rexpr));
+			else
+				/* alone: behind a sign */
+				give_type(typing, &expr->rexpr, expr->lexpr == NULL ? NUMERICOID :
+						  type_beside(typing, expr->lexpr));
 			return;
 		case AEXPR_LIKE:
 		case AEXPR_ILIKE:
@@ -153,7 +167,7 @@ type_operands(A_Expr *expr, SfTyping *typing)
 			return;
 		case AEXPR_OP_ANY:
 		case AEXPR_OP_ALL:
-			if (is_json_path(typing, expr->lexpr, &name))
+			if (left)
 			{
 				Oid			array = exprType(transformExpr(typing->pstate, copyObject(beside),
 														   EXPR_KIND_OTHER));
@@ -186,6 +200,9 @@ type_paths(Node *node, SfTyping *typing)
 	if (node == NULL)
 		return false;
 	check_stack_depth();
+	/* what is inside first: an operand's type can be asked for when it is done */
+	if (raw_expression_tree_walker(node, type_paths, typing))
+		return true;
 	switch (nodeTag(node))
 	{
 		case T_A_Expr:
@@ -210,7 +227,7 @@ type_paths(Node *node, SfTyping *typing)
 		default:
 			break;
 	}
-	return raw_expression_tree_walker(node, type_paths, typing);
+	return false;
 }
 
 void
