@@ -43,6 +43,7 @@ PG_FUNCTION_INFO_V1(sopflow_enforce);
 
 typedef struct SfVerdictForm
 {
+	Oid			functions[2];	/* that it was made for: fire, fire_rows */
 	TupleDesc	desc;
 	Datum		no_texts;		/* {} */
 	Datum		no_facts;		/* '{}' */
@@ -53,18 +54,30 @@ static SfVerdictForm verdict_form;
 static void
 prepare_verdict_form(FunctionCallInfo fcinfo)
 {
+	Oid			function = fcinfo->flinfo->fn_oid;
 	MemoryContext old;
 	TupleDesc	desc;
 
-	if (verdict_form.desc != NULL)
+	if (function == verdict_form.functions[0] || function == verdict_form.functions[1])
 		return;
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "sopflow.verdict is no row type");
 	old = MemoryContextSwitchTo(TopMemoryContext);
-	verdict_form.no_texts = PointerGetDatum(construct_empty_array(TEXTOID));
-	verdict_form.no_facts = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
-	verdict_form.desc = BlessTupleDesc(CreateTupleDescCopy(desc));
+	if (verdict_form.desc == NULL)
+	{
+		verdict_form.no_texts = PointerGetDatum(construct_empty_array(TEXTOID));
+		verdict_form.no_facts = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+	}
+	/* an extension that is made anew has another type */
+	if (verdict_form.desc == NULL || verdict_form.desc->tdtypeid != desc->tdtypeid)
+	{
+		if (verdict_form.desc != NULL)
+			FreeTupleDesc(verdict_form.desc);
+		verdict_form.desc = BlessTupleDesc(CreateTupleDescCopy(desc));
+	}
 	MemoryContextSwitchTo(old);
+	verdict_form.functions[1] = verdict_form.functions[0];
+	verdict_form.functions[0] = function;
 }
 
 static Datum
