@@ -65,19 +65,17 @@ say(SfFiring *firing, SfRule *rule, SfRuleAction *action)
 		firing->stop = true;
 }
 
-/* all values first, so that they see the facts as they were */
-static void
-assign(SfFiring *firing, SfRuleAction *action)
+void
+sf_act_assign(SfRuleSet *set, SfRuleAction *action, const char **object, Bitmapset **changed)
 {
-	SfRuleSet  *set = firing->set;
 	Datum	   *values = palloc(Max(action->nassigns, 1) * sizeof(Datum));
 	bool	   *nulls = palloc(Max(action->nassigns, 1) * sizeof(bool));
-	Bitmapset  *changed = NULL;
+	Bitmapset  *slots = NULL;
 	int			slot = -1;
 
 	for (int i = 0; i < action->nassigns; i++)
 	{
-		firing->object = set->frame->slots[action->targets[i]].name;
+		*object = set->frame->slots[action->targets[i]].name;
 		values[i] = sf_ruleset_value(set, action->values[i], &nulls[i]);
 	}
 	for (int i = 0; i < action->nassigns; i++)
@@ -93,13 +91,15 @@ assign(SfFiring *firing, SfRuleAction *action)
 			Jsonb	   *json = sf_output_json(&action->values[i]->output,
 											  action->values[i]->type, values[i], nulls[i]);
 
-			sf_frame_set(set->frame, action->targets[i], JsonbPGetDatum(json), false, &changed);
+			sf_frame_set(set->frame, action->targets[i], JsonbPGetDatum(json), false, &slots);
 		}
 		else
-			sf_frame_set(set->frame, action->targets[i], values[i], nulls[i], &changed);
+			sf_frame_set(set->frame, action->targets[i], values[i], nulls[i], &slots);
 	}
-	while ((slot = bms_next_member(changed, slot)) >= 0)
+	while ((slot = bms_next_member(slots, slot)) >= 0)
 		sf_match_changed(set, slot);
+	if (changed != NULL)
+		*changed = bms_add_members(*changed, slots);
 }
 
 static void
@@ -180,7 +180,7 @@ sf_act(SfFiring *firing, SfRule *rule)
 				say(firing, rule, action);
 				break;
 			case SF_DO_SET:
-				assign(firing, action);
+				sf_act_assign(firing->set, action, &firing->object, NULL);
 				break;
 			case SF_DO_RESULT:
 				sf_act_result(firing, sf_ruleset_json(firing->set, action->result));

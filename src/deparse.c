@@ -39,8 +39,8 @@ vars_to_params(Node *node, void *context)
 }
 
 /*
- * Bytes of a quoted literal or name at `p`.  A quote inside is doubled, in E''
- * too, where ruleutils.c doubles each backslash.
+ * Bytes of a quoted literal or name at `p`.  A quote inside is doubled, and no
+ * backslash hides one: ruleutils.c doubles these, too, where they count.
  */
 static int
 quoted_length(const char *p)

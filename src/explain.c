@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "attempt.h"
 #include "deparse.h"
 #include "explain.h"
 #include "fire.h"
@@ -26,6 +27,7 @@ typedef struct SfExplaining
 	const char *join;			/* sign of a join */
 	bool	   *served;			/* by atom: an index answers it */
 	ErrorData **errors;			/* with facts, by rule of set->rules: of its condition */
+	bool	   *failed;			/* with facts, by atom */
 } SfExplaining;
 
 static void line(SfExplaining *e, const char *fmt,...) pg_attribute_printf(2, 3);
@@ -125,6 +127,49 @@ explain_facts(SfExplaining *e)
 	}
 }
 
+typedef struct SfFill
+{
+	SfRuleSet  *set;
+	int			slot;
+} SfFill;
+
+static void
+fill(void *arg)
+{
+	SfFill	   *f = arg;
+
+	sf_ruleset_fill(f->set, bms_make_singleton(f->slot));
+}
+
+static void
+explain_param(SfExplaining *e, SfParam *param)
+{
+	TupleTableSlot *row = e->set->frame->row;
+	const char *base = value_text(param->type, param->value, param->isnull);
+	const char *value = base;
+	const char *note = "";
+
+	if (param->slot < 0)
+		note = ", not read";
+	else if (e->with_facts)
+	{
+		SfFill		f = {e->set, param->slot};
+		ErrorData  *error = sf_attempt(fill, &f);
+
+		if (error != NULL)
+			note = psprintf(", whether it is overridden is not known: %s", error->message);
+		else
+			value = value_text(param->type, row->tts_values[param->slot],
+							   row->tts_isnull[param->slot]);
+		if (strcmp(value, base) != 0)
+			note = psprintf(", overrides %s", base);
+	}
+	line(e, "  %s: %s = %s%s", param->name, format_type_be(param->type), value, note);
+	for (int n = 0; n < param->noverrides; n++)
+		line(e, "    for %s: %s", param->overrides[n].scope,
+			 value_text(param->type, param->overrides[n].value, param->overrides[n].isnull));
+}
+
 static void
 explain_params(SfExplaining *e)
 {
@@ -133,27 +178,7 @@ explain_params(SfExplaining *e)
 	if (set->nparams > 0)
 		line(e, "parameters");
 	for (int i = 0; i < set->nparams; i++)
-	{
-		SfParam    *param = &set->params[i];
-		const char *base = value_text(param->type, param->value, param->isnull);
-		const char *value = base;
-		const char *note = param->slot < 0 ? ", not read" : "";
-
-		if (e->with_facts && param->slot >= 0)
-		{
-			TupleTableSlot *row = set->frame->row;
-
-			sf_ruleset_fill(set, bms_make_singleton(param->slot));
-			value = value_text(param->type, row->tts_values[param->slot],
-							   row->tts_isnull[param->slot]);
-			if (strcmp(value, base) != 0)
-				note = psprintf(", overrides %s", base);
-		}
-		line(e, "  %s: %s = %s%s", param->name, format_type_be(param->type), value, note);
-		for (int n = 0; n < param->noverrides; n++)
-			line(e, "    for %s: %s", param->overrides[n].scope,
-				 value_text(param->type, param->overrides[n].value, param->overrides[n].isnull));
-	}
+		explain_param(e, &set->params[i]);
 	for (int i = 0; i < set->nscopes; i++)
 		line(e, "  scope %d: %s", i + 1, set->scopes[i]->text);
 }
@@ -236,9 +261,9 @@ explain_network(SfExplaining *e)
 		if (node->atom < 0)
 		{
 			if (e->with_facts)
-				value = psprintf("  -- %s", truth_name(node_value(e, i)));
-			line(e, "  %s = %s %s %s%s", name, sf_network_letters(node->left), e->join,
-				 sf_network_letters(node->right), value);
+				value = psprintf("; %s", truth_name(node_value(e, i)));
+			line(e, "  %s = %s %s %s  -- %s%s", name, sf_network_letters(node->left), e->join,
+				 sf_network_letters(node->right), count_of(node->nrules, "rule"), value);
 			continue;
 		}
 		atom = &match->atoms[node->atom];
@@ -246,11 +271,12 @@ explain_network(SfExplaining *e)
 		{
 			SfTruth		truth = atom_value(match, node->atom);
 
-			value = psprintf("; %s%s", truth_name(truth),
-							 truth == SF_UNKNOWN ? "" : values_read(e, atom->reads));
+			value = psprintf("; %s%s", e->failed[node->atom] ? "failed" : truth_name(truth),
+							 truth == SF_UNKNOWN && !e->failed[node->atom] ? "" :
+							 values_read(e, atom->reads));
 		}
 		line(e, "  %s: %s  -- %s%s%s", name, sf_deparse(e->set->frame, (Node *) atom->expr),
-			 count_of(atom->nrules, "rule"), e->served[node->atom] ? ", indexed" : "",
+			 count_of(node->nrules, "rule"), e->served[node->atom] ? ", indexed" : "",
 			 value);
 	}
 }
@@ -340,19 +366,36 @@ left_out(SfRuleSet *set, const SfItem *item)
 	return NULL;
 }
 
+/* the first atom of a rule that is not true; -1: all are */
+static int
+stopped_at(SfExplaining *e, const SfRule *rule)
+{
+	for (int i = 0; i < rule->natoms; i++)
+		if (atom_value(e->set->match, rule->atoms[i]) != SF_TRUE)
+			return rule->atoms[i];
+	return -1;
+}
+
 static void
 evaluate_items(SfExplaining *e, const SfItem *items, int nitems)
 {
 	for (int i = 0; i < nitems; i++)
 	{
+		SfRule	   *rule = items[i].rule;
+		ErrorData **error;
+
 		CHECK_FOR_INTERRUPTS();
 		if (left_out(e->set, &items[i]) != NULL)
 			continue;
-		if (items[i].rule == NULL)
+		if (rule == NULL)
+		{
 			evaluate_items(e, items[i].group->items, items[i].group->nitems);
-		else
-			(void) sf_fire_attempt_condition(e->set, items[i].rule,
-											 &e->errors[items[i].rule - e->set->rules]);
+			continue;
+		}
+		error = &e->errors[rule - e->set->rules];
+		(void) sf_fire_attempt_condition(e->set, rule, error);
+		if (*error != NULL && stopped_at(e, rule) >= 0)
+			e->failed[stopped_at(e, rule)] = true;
 	}
 }
 
@@ -360,22 +403,23 @@ static const char *
 outcome_of(SfExplaining *e, SfRule *rule)
 {
 	ErrorData  *error = e->errors[rule - e->set->rules];
+	int			number = stopped_at(e, rule);
+	SfAtom	   *atom;
+	const char *name;
+	const char *text;
 
+	if (number < 0)
+		return error ? psprintf("does not trigger because the evaluation failed: %s", error->message) :
+			"triggers";
+	atom = &e->set->match->atoms[number];
+	name = sf_network_letters(e->network->node_of_atom[number]);
+	text = sf_deparse(e->set->frame, (Node *) atom->expr);
 	if (error != NULL)
-		return psprintf("does not trigger because the evaluation failed: %s%s", error->message,
-						values_read(e, rule->reads));
-	for (int i = 0; i < rule->natoms; i++)
-	{
-		SfAtom	   *atom = &e->set->match->atoms[rule->atoms[i]];
-		SfTruth		truth = atom_value(e->set->match, rule->atoms[i]);
-
-		if (truth != SF_TRUE)
-			return psprintf("does not trigger because %s is %s: %s%s",
-							sf_network_letters(e->network->node_of_atom[rule->atoms[i]]),
-							truth_name(truth), sf_deparse(e->set->frame, (Node *) atom->expr),
-							values_read(e, atom->reads));
-	}
-	return "triggers";
+		return psprintf("does not trigger because the evaluation of %s failed: %s: %s%s", name,
+						error->message, text, values_read(e, atom->reads));
+	return psprintf("does not trigger because %s is %s: %s%s", name,
+					truth_name(atom_value(e->set->match, number)), text,
+					values_read(e, atom->reads));
 }
 
 static const char *
@@ -440,6 +484,7 @@ sf_explain(SfRuleSet *set, bool with_facts)
 	if (with_facts)
 	{
 		e.errors = palloc0((set->nrules + 1) * sizeof(ErrorData *));
+		e.failed = palloc0((set->match->natoms + 1) * sizeof(bool));
 		evaluate_items(&e, set->items, set->nitems);
 	}
 	explain_set(&e);

@@ -92,6 +92,14 @@ extern bool sf_fire_in_force(const SfRule *rule);
 /* carry out the actions of a rule whose condition is true */
 extern void sf_act(SfFiring *firing, SfRule *rule);
 
+/*
+ * Carry out a set action: all values are found first, so that they see the
+ * facts as they were.  *object is the field at work, for messages; the slots
+ * that changed are added to *changed, if it is there.
+ */
+extern void sf_act_assign(SfRuleSet *set, SfRuleAction *action, const char **object,
+						  Bitmapset **changed);
+
 /* call a hook, if the set has it; the value it returns, or true */
 extern bool sf_act_hook(SfFiring *firing, SfHook hook, const SfRule *rule, SfTruth triggered,
 						const char *error);

@@ -54,6 +54,7 @@ add_node(SfNetwork *network, int atom, int left, int right)
 	node->atom = atom;
 	node->left = left;
 	node->right = right;
+	node->nrules = 0;
 	return network->nnodes++;
 }
 
@@ -117,7 +118,14 @@ sf_network_make(SfRuleSet *set)
 			if (has_before(rules[i], n))
 				continue;
 			node = alpha(network, rules[i]->atoms[n]);
-			last = last < 0 ? node : beta(network, joins, last, node);
+			network->nodes[node].nrules++;
+			if (last < 0)
+			{
+				last = node;
+				continue;
+			}
+			last = beta(network, joins, last, node);
+			network->nodes[last].nrules++;
 		}
 		network->terminals[rules[i] - set->rules] = last;
 	}

@@ -17,6 +17,7 @@ typedef struct SfNode
 	int			atom;			/* alpha: its number; -1: beta */
 	int			left;			/* beta: nodes that it joins */
 	int			right;
+	int			nrules;			/* whose chains go through it */
 } SfNode;
 
 typedef struct SfNetwork

@@ -59,7 +59,8 @@ typedef struct SfProver
 	SfRule	  **rules;			/* in the order of firing */
 	const char **left_out;		/* by rule of set->rules: why it cannot fire; NULL: it can */
 	int		   *field;			/* by slot: the first slot of the same field, of whatever type */
-	List	  **setters;		/* by slot: numbers of rules that set it, in that order */
+	bool	   *has_setters;	/* by slot: the next is known */
+	List	  **setters;		/* by slot: see setters_of */
 	int			steps;
 	uint64		version;		/* of the frame: raised when rules set something */
 	SfRule	  **set_by;			/* by slot: the rule that set it, or NULL */
@@ -140,24 +141,17 @@ rule_sets(SfProver *p, const SfRule *rule, const SfSlot *slot)
 	return false;
 }
 
-static void
-find_setters(SfProver *p)
+/* numbers of the rules that set a slot, in the order of firing */
+static List *
+setters_of(SfProver *p, int slot)
 {
-	List	   *setting = NIL;
-	ListCell   *lc;
-
-	p->setters = palloc0((p->frame->nslots + 1) * sizeof(List *));
+	if (p->has_setters[slot])
+		return p->setters[slot];
+	p->has_setters[slot] = true;
 	for (int i = 0; i < p->nrules; i++)
-		for (int n = 0; n < p->rules[i]->nactions; n++)
-			if (p->rules[i]->actions[n].kind == SF_DO_SET)
-			{
-				setting = lappend_int(setting, i);
-				break;
-			}
-	foreach(lc, setting)
-		for (int slot = 0; slot < p->frame->nslots; slot++)
-			if (rule_sets(p, p->rules[lfirst_int(lc)], &p->frame->slots[slot]))
-				p->setters[slot] = lappend_int(p->setters[slot], lfirst_int(lc));
+		if (rule_sets(p, p->rules[i], &p->frame->slots[slot]))
+			p->setters[slot] = lappend_int(p->setters[slot], i);
+	return p->setters[slot];
 }
 
 /* rules that would not fire, whatever their conditions are */
@@ -306,7 +300,7 @@ prove_reads(SfProver *p, const Bitmapset *reads, Bitmapset **shown, List **becau
 
 	while ((slot = bms_next_member(reads, slot)) >= 0)
 	{
-		if (p->setters[slot] == NIL || bms_is_member(p->field[slot], *shown))
+		if (setters_of(p, slot) == NIL || bms_is_member(p->field[slot], *shown))
 			continue;
 		*shown = bms_add_member(*shown, p->field[slot]);
 		*because = lappend(*because, prove_slot(p, slot));
@@ -378,31 +372,26 @@ typedef struct SfAssignment
 {
 	SfProver   *p;
 	SfRuleAction *action;
-	Datum	   *values;
-	bool	   *nulls;
+	const char *field;			/* at work */
+	Bitmapset  *changed;
 } SfAssignment;
 
 static void
-compute(void *arg)
+assign(void *arg)
 {
 	SfAssignment *a = arg;
 
-	for (int i = 0; i < a->action->nassigns; i++)
-		a->values[i] = sf_ruleset_value(a->p->set, a->action->values[i], &a->nulls[i]);
+	sf_act_assign(a->p->set, a->action, &a->field, &a->changed);
 }
 
-static void
-note_changed(SfProver *p, SfRule *rule, const Bitmapset *changed)
+static Bitmapset *
+reads_of(const SfRuleAction *action)
 {
-	int			slot = -1;
+	Bitmapset  *reads = NULL;
 
-	while ((slot = bms_next_member(changed, slot)) >= 0)
-	{
-		sf_match_changed(p->set, slot);
-		if (rule != NULL)
-			p->set_by[slot] = rule;
-	}
-	p->version++;
+	for (int i = 0; i < action->nassigns; i++)
+		reads = bms_add_members(reads, action->values[i]->reads);
+	return reads;
 }
 
 /* carry out what a rule sets; why that cannot be */
@@ -411,38 +400,35 @@ apply(SfProver *p, SfRule *rule, Bitmapset **shown, List **because)
 {
 	Bitmapset  *changed = NULL;
 	SfFrameState *before;
+	int			slot = -1;
 
 	for (int i = 0; i < rule->nactions; i++)
-		for (int n = 0; rule->actions[i].kind == SF_DO_SET && n < rule->actions[i].nassigns; n++)
-			prove_reads(p, rule->actions[i].values[n]->reads, shown, because);
+		if (rule->actions[i].kind == SF_DO_SET)
+			prove_reads(p, reads_of(&rule->actions[i]), shown, because);
 	before = sf_frame_save(p->frame);
 	for (int i = 0; i < rule->nactions; i++)
 	{
-		SfRuleAction *action = &rule->actions[i];
-		SfAssignment a = {p, action};
-		Bitmapset  *reads = NULL;
+		SfAssignment a = {p, &rule->actions[i]};
+		Bitmapset  *reads;
 		const char *failure;
 
-		if (action->kind != SF_DO_SET)
+		if (rule->actions[i].kind != SF_DO_SET)
 			continue;
-		a.values = palloc(action->nassigns * sizeof(Datum));
-		a.nulls = palloc(action->nassigns * sizeof(bool));
-		for (int n = 0; n < action->nassigns; n++)
-			reads = bms_add_members(reads, action->values[n]->reads);
-		if (!attempt(p, compute, &a, reads, &failure) || failure != NULL)
+		reads = reads_of(a.action);
+		if (!attempt(p, assign, &a, reads, &failure) || failure != NULL)
 		{
 			sf_frame_restore(p->frame, before);
 			sf_match_begin(p->set->match);
 			p->version++;
-			return failure ? psprintf("what it sets could not be computed: %s", failure) :
-				"what it sets is unknown";
+			return failure ? psprintf("setting %s failed: %s", a.field, failure) :
+				psprintf("what it sets %s to is unknown", a.field);
 		}
 		show_reads(p, reads, shown, because);
-		for (int n = 0; n < action->nassigns; n++)
-			sf_frame_set(p->frame, action->targets[n], a.values[n], a.nulls[n], &changed);
-		note_changed(p, NULL, changed);
+		changed = bms_add_members(changed, a.changed);
 	}
-	note_changed(p, rule, changed);
+	while ((slot = bms_next_member(changed, slot)) >= 0)
+		p->set_by[slot] = rule;
+	p->version++;
 	return NULL;
 }
 
@@ -468,8 +454,8 @@ try_rule(SfProver *p, SfRule *rule, List **because)
 	if (++p->steps > p->set->max_steps)
 		ereport(ERROR,
 				(errcode(ERRCODE_SF_TOO_MANY_STEPS),
-				 errmsg("the proof over rule set \"%s\" needs more than %d steps", p->set->name,
-						p->set->max_steps),
+				 errmsg("proof over rule set \"%s\" tried more than max_steps = %d rules",
+						p->set->name, p->set->max_steps),
 				 errhint("Raise max_steps of the rule set.")));
 	if (why != NULL)
 		return why;
@@ -522,7 +508,7 @@ prove_by_rules(SfProver *p, int slot, SfProof *proof)
 
 	p->cut = NO_CUT;
 	push_step(p, slot);
-	foreach(lc, p->setters[slot])
+	foreach(lc, setters_of(p, slot))
 	{
 		SfRule	   *rule = p->rules[lfirst_int(lc)];
 		List	   *because = NIL;
@@ -561,7 +547,7 @@ prove_slot(SfProver *p, int slot)
 
 	check_stack_depth();
 	CHECK_FOR_INTERRUPTS();
-	if (proof->value != NULL || p->setters[slot] == NIL)
+	if (proof->value != NULL || setters_of(p, slot) == NIL)
 		return proof;
 	for (int i = 0; i < p->depth; i++)
 		if (p->field[p->path[i].slot] == p->field[slot])
@@ -762,11 +748,13 @@ sf_prove(SfRuleSet *set, SfValue *goal, SfProved *result)
 	SfProof    *proof;
 
 	give_missing(set->frame);
+	set->frame->incomplete = false;
 	p.rules = sf_network_rules(set, &p.nrules);
 	p.left_out = palloc0((set->nrules + 1) * sizeof(char *));
 	find_left_out(&p, set->items, set->nitems, NULL);
 	find_fields(&p);
-	find_setters(&p);
+	p.has_setters = palloc0(nslots * sizeof(bool));
+	p.setters = palloc0(nslots * sizeof(List *));
 	p.set_by = palloc0(nslots * sizeof(SfRule *));
 	p.failed_at = palloc0(nslots * sizeof(uint64));
 	p.path = palloc(p.maxdepth * sizeof(SfStep));
