@@ -287,8 +287,9 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 		true, 2, {OIDOID, TEXTOID}
 	},
 	[SF_PLAN_GUARD_LATER] = {
-		"SELECT l.later::text, l.later_relation::oid, l.events FROM sopflow.guard_later l"
-		" WHERE l.relation = $1 AND l.rule_set = $2 ORDER BY 2, 1",
+		"SELECT l.later::text, l.later_relation::oid, l.rule_set, l.events, l.later_rule_set"
+		" FROM sopflow.guard_later l"
+		" WHERE l.relation = $1 AND (l.rule_set = $2 OR l.later_rule_set = $2) ORDER BY 2, 1, 3",
 		true, 2, {OIDOID, TEXTOID}
 	},
 	[SF_PLAN_GUARD_OPEN] = {

@@ -415,8 +415,10 @@ warn_of_later(HeapTuple tuple, TupleDesc desc, void *arg)
 			(errcode(ERRCODE_WARNING),
 			 errmsg("trigger \"%s\" of table \"%s\" fires after the guard by rule set \"%s\" on %s and may change what it let pass",
 					sf_row_text(tuple, desc, 1), get_rel_name(sf_row_oid(tuple, desc, 2)),
-					(const char *) arg, sf_row_text(tuple, desc, 3)),
-			 errhint("Give it a name that sorts before \"%s\".", "~sopflow_guard_")));
+					sf_row_text(tuple, desc, 3), sf_row_text(tuple, desc, 4)),
+			 sf_row_text(tuple, desc, 5) == NULL ?
+			 errhint("Give it a name that sorts before \"%s\".", "~sopflow_guard_") :
+			 errhint("Rule sets of one table fire in the order of their names; those that set fields belong first, or into one set with the others.")));
 }
 
 static void
@@ -486,8 +488,7 @@ sopflow_guard(PG_FUNCTION_ARGS)
 
 	values[0] = ObjectIdGetDatum(relid);
 	values[1] = rule_set;
-	sf_plan_run(SF_PLAN_GUARD_LATER, values, NULL, warn_of_later,
-				TextDatumGetCString(rule_set));
+	sf_plan_run(SF_PLAN_GUARD_LATER, values, NULL, warn_of_later, NULL);
 	warn_of_children(rel);
 	table_close(rel, NoLock);
 	PG_RETURN_VOID();

@@ -43,26 +43,32 @@ COMMENT ON VIEW sopflow.guard_part IS 'Guarded tables, each with itself and its 
 COMMENT ON COLUMN sopflow.guard_part.relation IS 'Guarded table';
 COMMENT ON COLUMN sopflow.guard_part.part IS 'OID of the table or of a partition';
 
--- On DELETE a later trigger has nothing to change.  A clone stands for the
--- trigger that it was made from, if that is of a guarded table too.
+-- On DELETE a later trigger has nothing to change, and another guard only
+-- where its rules set fields.  A clone stands for the trigger that it was made
+-- from, if that is of a guarded table too.
 CREATE VIEW sopflow.guard_later AS
 	SELECT g.relation, g.rule_set, t.oid AS later_id, t.tgname AS later, t.tgrelid::regclass AS later_relation,
-		pg_catalog.string_agg(g.event, ', ' ORDER BY g.event) AS events
+		o.rule_set AS later_rule_set, pg_catalog.string_agg(g.event, ', ' ORDER BY g.event) AS events
 	FROM sopflow.guard_trigger g
 	JOIN sopflow.guard_part p ON p.relation = g.relation
 	JOIN pg_catalog.pg_trigger t ON t.tgrelid = p.part AND (t.tgtype & (3 | g.bit)) = (3 | g.bit)
-		AND t.tgname > g.trigger_name AND t.tgenabled <> 'D' AND t.tgfoid <> 'sopflow.enforce()'::regprocedure
+		AND t.tgname > g.trigger_name AND t.tgenabled <> 'D'
+	LEFT JOIN sopflow.guard_trigger o ON o.trigger_id = t.oid
 	WHERE g.event <> 'DELETE'
-		AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger o
-			JOIN sopflow.guard_part op ON op.relation = g.relation AND op.part = o.tgrelid
-			WHERE o.oid = t.tgparentid)
-	GROUP BY g.relation, g.rule_set, t.oid, t.tgname, t.tgrelid;
+		AND (t.tgfoid <> 'sopflow.enforce()'::regprocedure
+			OR EXISTS (SELECT FROM sopflow.rule r WHERE r.rule_set = o.rule_set AND r.enabled
+				AND r.actions @? '$[*].set'))
+		AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger f
+			JOIN sopflow.guard_part fp ON fp.relation = g.relation AND fp.part = f.tgrelid
+			WHERE f.oid = t.tgparentid)
+	GROUP BY g.relation, g.rule_set, t.oid, t.tgname, t.tgrelid, o.rule_set;
 COMMENT ON VIEW sopflow.guard_later IS 'Triggers that fire after a guard and may change what it let pass';
 COMMENT ON COLUMN sopflow.guard_later.relation IS 'Guarded table';
 COMMENT ON COLUMN sopflow.guard_later.rule_set IS 'Rule set';
 COMMENT ON COLUMN sopflow.guard_later.later_id IS 'OID of the trigger that fires later';
 COMMENT ON COLUMN sopflow.guard_later.later IS 'Its name';
 COMMENT ON COLUMN sopflow.guard_later.later_relation IS 'Its table: the guarded one or a partition';
+COMMENT ON COLUMN sopflow.guard_later.later_rule_set IS 'Its rule set, where it is of a guard too';
 COMMENT ON COLUMN sopflow.guard_later.events IS 'INSERT, UPDATE or both';
 
 -- PostgreSQL makes a partitioned table's triggers anew for each partition, with
@@ -133,7 +139,7 @@ BEGIN
 	FOR l IN SELECT t.later, t.later_relation, t.rule_set, t.events
 		FROM pg_event_trigger_ddl_commands() e
 		JOIN sopflow.guard_later t ON t.later_id = e.objid
-		WHERE e.classid = 'pg_trigger'::regclass
+		WHERE e.classid = 'pg_trigger'::regclass AND t.later_rule_set IS NULL
 		ORDER BY t.rule_set
 	LOOP
 		RAISE WARNING USING
@@ -218,7 +224,8 @@ UNION ALL
 	SELECT 'warning', 'guard_later',
 		pg_catalog.format('trigger "%s" of table %s fires after the guard by rule set "%s" on %s and may change what it let pass',
 			l.later, l.later_relation, l.rule_set, l.events),
-		'Give it a name that sorts before "~sopflow_guard_".'
+		CASE WHEN l.later_rule_set IS NULL THEN 'Give it a name that sorts before "~sopflow_guard_".'
+			ELSE 'Rule sets of one table fire in the order of their names; those that set fields belong first, or into one set with the others.' END
 	FROM sopflow.guard_later l
 UNION ALL
 	SELECT 'warning', 'guard_owner',

@@ -264,10 +264,17 @@ ALTER TABLE leads DISABLE TRIGGER "été";
 ALTER TRIGGER "~zz" ON leads RENAME TO "~a";
 SELECT * FROM sopflow.health_guards;
 SELECT sopflow.guard('leads', 'leads');
--- guards of other sets are no such triggers
+-- guards of other sets are such triggers where they set fields
 SELECT sopflow.guard('leads', 'more');
+SELECT set_of('tidy', 'leads');
+INSERT INTO sopflow.rule (rule_set, rule, condition, actions) VALUES ('tidy', 'tidy', 'new.status is null', '[{"deny":"no status"}]');
+SELECT sopflow.guard('leads', 'tidy');
 SELECT * FROM sopflow.health_guards;
-SELECT sopflow.unguard('leads', 'more');
+UPDATE sopflow.rule SET actions = '[{"set":{"new.status":"''new''"}}]' WHERE rule_set = 'tidy';
+SELECT sopflow.guard('leads', 'tidy');
+SELECT severity, code, message, hint FROM sopflow.health_guards;
+SELECT sopflow.unguard('leads', 'tidy'), sopflow.unguard('leads', 'more');
+SELECT * FROM sopflow.health_guards;
 
 \echo --- owners that changed
 ALTER TABLE leads OWNER TO gf_other;
