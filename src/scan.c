@@ -112,7 +112,8 @@ hex_digits(SfScan *scan, const char *at, const char *p, int digits)
 	{
 		if (p + i >= scan->end || !isxdigit((unsigned char) p[i]))
 			sf_scan_refuse(scan, ERRCODE_SYNTAX_ERROR, at, "\\u is not followed by four hexadecimal digits");
-		value = value * 16 + (isdigit((unsigned char) p[i]) ? p[i] - '0' : (p[i] | 0x20) - 'a' + 10);
+		value = value * 16 +
+			(isdigit((unsigned char) p[i]) ? p[i] - '0' : (p[i] | 0x20) - 'a' + 10);
 	}
 	return value;
 }
