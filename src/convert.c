@@ -146,7 +146,7 @@ sf_convert_demand(SfScan *scan, SfSql *sql, const char *at)
 {
 	if (sql->kind == KIND_NULL)
 		sf_scan_refuse(scan, ERRCODE_FEATURE_NOT_SUPPORTED, at,
-			   "null can only be compared with == and !=, passed on or assigned");
+					   "null can only be compared with == and !=, passed on or assigned");
 	return sql;
 }
 
@@ -247,14 +247,14 @@ sf_convert_member(SfScan *scan, SfSql *object)
 		sf_scan_refuse(scan, ERRCODE_FEATURE_NOT_SUPPORTED, at, "method \"%s\" is not supported", name);
 	if (!object->is_path)
 		sf_scan_refuse(scan, ERRCODE_FEATURE_NOT_SUPPORTED, at,
-			   "a member of anything but a fact is not supported");
+					   "a member of anything but a fact is not supported");
 	sf_scan_advance(scan);
 	if (sf_scan_is_sign(scan, "("))
 	{
 		sf_scan_advance(scan);
 		if (!sf_scan_is_sign(scan, ")"))
 			sf_scan_refuse(scan, ERRCODE_FEATURE_NOT_SUPPORTED, at,
-				   "method \"%s\" with arguments is not supported", name);
+						   "method \"%s\" with arguments is not supported", name);
 		sf_scan_advance(scan);
 	}
 	appendStringInfoChar(&object->text, '.');
@@ -286,7 +286,7 @@ parse_label(SfScan *scan)
 		sf_scan_refuse_token(scan);
 	if (sf_scan_before(scan, '('))
 		sf_scan_refuse(scan, ERRCODE_FEATURE_NOT_SUPPORTED, at,
-			   "static method \"%s\" is not supported", scan->value);
+					   "static method \"%s\" is not supported", scan->value);
 	sql = make_string(scan->value);
 	sf_scan_advance(scan);
 	return sql;
@@ -307,7 +307,7 @@ parse_bean(SfScan *scan)
 		sf_scan_refuse_token(scan);
 	if (!sf_scan_before(scan, '('))
 		sf_scan_refuse(scan, ERRCODE_FEATURE_NOT_SUPPORTED, scan->start,
-			   "a property of a bean is not supported");
+					   "a property of a bean is not supported");
 	appendStringInfoChar(&sql->text, '.');
 	sf_convert_append_name(&sql->text, scan->value);
 	sf_scan_advance(scan);
@@ -340,18 +340,18 @@ sf_convert_fact(SfScan *scan)
 			sf_scan_refuse_token(scan);
 		if (strcmp(scan->value, "this") == 0 || strcmp(scan->value, "root") == 0)
 			sf_scan_refuse(scan, ERRCODE_FEATURE_NOT_SUPPORTED, scan->start,
-				   "\"#%s\" is not supported", scan->value);
+						   "\"#%s\" is not supported", scan->value);
 	}
 	else if (scan->kind != SF_TOKEN_NAME)
 		sf_scan_refuse_token(scan);
 	else if (is_upper(scan->value[0]))
 		sf_scan_refuse(scan, ERRCODE_FEATURE_NOT_SUPPORTED, scan->start,
-			   "class or constant \"%s\" is not supported", scan->value);
+					   "class or constant \"%s\" is not supported", scan->value);
 	if (sf_scan_before(scan, '(') && sf_scan_is_reserved(scan->value))
 		sf_scan_refuse_token(scan);
 	if (sf_scan_before(scan, '('))
 		sf_scan_refuse(scan, ERRCODE_FEATURE_NOT_SUPPORTED, scan->start,
-			   "function \"%s\" is not supported", scan->value);
+					   "function \"%s\" is not supported", scan->value);
 	sf_convert_append_name(&sql->text, scan->value);
 	sf_scan_advance(scan);
 	return sql;
@@ -577,7 +577,7 @@ parse_comparison(SfScan *scan)
 	{
 		if (strcmp(op, "=") != 0 && strcmp(op, "<>") != 0)
 			sf_convert_demand(scan, left->kind == KIND_NULL ? left : right,
-						 left->kind == KIND_NULL ? start : at);
+							  left->kind == KIND_NULL ? start : at);
 		if (left->kind == KIND_NULL)
 			left = right;
 		wrap_sql(left, BIND_CONCAT);
@@ -588,7 +588,7 @@ parse_comparison(SfScan *scan)
 		join_sql(left, op, right, BIND_COMPARE, BIND_CONCAT, BIND_CONCAT);
 	if (comparison(scan) != NULL)
 		sf_scan_refuse(scan, ERRCODE_FEATURE_NOT_SUPPORTED, scan->start,
-			   "comparisons in a row are not supported, use parentheses");
+					   "comparisons in a row are not supported, use parentheses");
 	return left;
 }
 

@@ -80,12 +80,12 @@ sf_scan_refuse_token(SfScan *scan)
 		sf_scan_refuse(scan, ERRCODE_SYNTAX_ERROR, scan->start, "it ends too early");
 	if (scan->kind == SF_TOKEN_NAME && sf_scan_is_reserved(scan->value))
 		sf_scan_refuse(scan, ERRCODE_FEATURE_NOT_SUPPORTED, scan->start, "\"%s\" is not supported",
-			   scan->value);
+					   scan->value);
 	if (scan->kind == SF_TOKEN_SIGN)
 		for (int i = 0; i < lengthof(signs); i++)
 			if (strcmp(scan->value, signs[i]) == 0)
 				sf_scan_refuse(scan, ERRCODE_FEATURE_NOT_SUPPORTED, scan->start,
-					   "operator \"%s\" is not supported", scan->value);
+							   "operator \"%s\" is not supported", scan->value);
 	sf_scan_refuse(scan, ERRCODE_SYNTAX_ERROR, scan->start, "syntax error");
 }
 
@@ -159,7 +159,7 @@ read_escape(SfScan *scan, const char *p, StringInfo value)
 	name = strchr(names, p[1]);
 	if (name == NULL)
 		sf_scan_refuse(scan, ERRCODE_FEATURE_NOT_SUPPORTED, p, "escape \"\\%.*s\" is not supported",
-			   pg_mblen(p + 1), p + 1);
+					   pg_mblen(p + 1), p + 1);
 	appendStringInfoChar(value, values[name - names]);
 	return p + 2;
 }
@@ -206,7 +206,7 @@ read_number(SfScan *scan)
 	if (p[0] == '0' && p + 1 < scan->end && (isalnum((unsigned char) p[1]) || p[1] == '_'))
 		if (strchr(suffixes, p[1]) == NULL)
 			sf_scan_refuse(scan, ERRCODE_FEATURE_NOT_SUPPORTED, p,
-				   "octal and hexadecimal numbers are not supported");
+						   "octal and hexadecimal numbers are not supported");
 	while (p < scan->end && isdigit((unsigned char) *p))
 		p++;
 	if (p + 1 < scan->end && *p == '.' && isdigit((unsigned char) p[1]))

@@ -60,7 +60,7 @@ parse_print(SfScan *scan, JsonbParseState **state)
 	sf_scan_expect(scan, ".");
 	if (!sf_scan_is_word(scan, "println") && !sf_scan_is_word(scan, "print"))
 		sf_scan_refuse(scan, ERRCODE_FEATURE_NOT_SUPPORTED, scan->start,
-			   "only println and print of System.out are supported");
+					   "only println and print of System.out are supported");
 	sf_scan_advance(scan);
 	sf_scan_expect(scan, "(");
 	at = scan->start;
@@ -82,7 +82,7 @@ parse_assignment(SfScan *scan, JsonbParseState **state)
 
 	if (sf_scan_is_sign(scan, "@"))
 		sf_scan_refuse(scan, ERRCODE_FEATURE_NOT_SUPPORTED, start,
-			   "a call is no action; write {\"call\": \"schema.function\"} or a set action in its place");
+					   "a call is no action; write {\"call\": \"schema.function\"} or a set action in its place");
 	target = sf_convert_fact(scan);
 	while (value == NULL && sf_scan_is_sign(scan, "."))
 	{
@@ -109,7 +109,7 @@ parse_assignment(SfScan *scan, JsonbParseState **state)
 	}
 	if (value == NULL)
 		sf_scan_refuse(scan, ERRCODE_FEATURE_NOT_SUPPORTED, start,
-			   "only assignments to fields of facts and System.out.println are supported as actions");
+					   "only assignments to fields of facts and System.out.println are supported as actions");
 	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
 	push_string(state, WJB_KEY, "set");
 	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
