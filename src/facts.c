@@ -64,6 +64,27 @@ form_value(SfFact *fact, Datum *values, bool *nulls)
 	return HeapTupleGetDatum(heap_form_tuple(fact->desc, values, nulls));
 }
 
+bool
+sf_frame_fits(const SfFact *fact, TupleDesc desc)
+{
+	int			n = 0;
+
+	if (desc->natts == 1 && TupleDescAttr(desc, 0)->atttypid == fact->type)
+		return true;
+	if (fact->desc == NULL)
+		return false;
+	for (int i = 0; i < fact->desc->natts; i++)
+	{
+		if (TupleDescAttr(fact->desc, i)->attisdropped)
+			continue;
+		if (n == desc->natts ||
+			TupleDescAttr(desc, n)->atttypid != TupleDescAttr(fact->desc, i)->atttypid)
+			return false;
+		n++;
+	}
+	return n == desc->natts;
+}
+
 void
 sf_frame_give_row(SfFrame *frame, SfFact *fact, TupleTableSlot *row, const AttrNumber *map)
 {

@@ -121,6 +121,11 @@ add_slot(SfFrame *frame, const SfName *name, Oid type, int32 typmod, Oid collati
 	MemoryContext old = MemoryContextSwitchTo(frame->context);
 	SfSlot	   *slot;
 
+	/* a query that is planned anew reads another name than before */
+	if (frame->row != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("\"%s\" has changed its meaning since the rule set was compiled", shown)));
 	if (frame->nslots >= MaxTupleAttributeNumber)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),

@@ -146,6 +146,9 @@ extern Bitmapset *sf_frame_reads(Node *expr);
 /* forget all values, save those of parameters without overrides */
 extern void sf_frame_begin(SfFrame *frame, MemoryContext work);
 
+/* whether a row of such columns, or its one column, is a value of the fact */
+extern bool sf_frame_fits(const SfFact *fact, TupleDesc desc);
+
 /* give facts; map: columns of the row by those of the fact, NULL: the same */
 extern void sf_frame_give_row(SfFrame *frame, SfFact *fact, TupleTableSlot *row,
 							  const AttrNumber *map);

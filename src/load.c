@@ -105,24 +105,12 @@ compile_lookup(SfLoad *load, void *arg)
 	SfFact	   *fact = &load->set->frame->facts[number];
 	TupleDesc	columns;
 	SfQuery    *query;
-	int			n = 0;
-	bool		fits;
 
 	sf_load_at(load, "rule_fact", fact->name, "query");
 	query = sf_compile_query(&load->compile, fact->query, number, &columns);
 	fact = &load->set->frame->facts[number];
 	fact->lookup = query;
-	if (columns->natts == 1 && TupleDescAttr(columns, 0)->atttypid == fact->type)
-		return;
-	fits = fact->desc != NULL;
-	for (int i = 0; fits && i < fact->desc->natts; i++)
-		if (!TupleDescAttr(fact->desc, i)->attisdropped)
-		{
-			fits = n < columns->natts &&
-				TupleDescAttr(columns, n)->atttypid == TupleDescAttr(fact->desc, i)->atttypid;
-			n++;
-		}
-	if (!fits || n != columns->natts)
+	if (!sf_frame_fits(fact, columns))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("query does not give a row of type %s", format_type_be(fact->type)),

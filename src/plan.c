@@ -570,6 +570,12 @@ sf_plan_prepare(const char *sql, SfParserSetup setup, void *arg, TupleDesc *colu
 	return plan;
 }
 
+bool
+sf_plan_is_valid(struct _SPI_plan *plan)
+{
+	return SPI_plan_is_valid(plan);
+}
+
 void
 sf_plan_forget(struct _SPI_plan *plan)
 {

@@ -114,6 +114,8 @@ struct _SPI_plan;
 typedef void (*SfParserSetup)(ParseState *pstate, void *arg);
 extern struct _SPI_plan *sf_plan_prepare(const char *sql, SfParserSetup setup, void *arg,
 										 TupleDesc *columns);
+/* false: something that the query names has changed since */
+extern bool sf_plan_is_valid(struct _SPI_plan *plan);
 extern void sf_plan_forget(struct _SPI_plan *plan);
 
 /*

@@ -359,10 +359,14 @@ settle(SfSetEntry *entry)
 	}
 	foreach(lc, entry->sets)
 	{
-		CachedExpression *expressions = ((SfRuleSet *) lfirst(lc))->expressions;
+		SfRuleSet  *set = lfirst(lc);
+		ListCell   *lp;
 
-		if (expressions != NULL && !expressions->is_valid)
+		if (set->expressions != NULL && !set->expressions->is_valid)
 			entry->broken = true;
+		foreach(lp, set->plans)
+			if (!sf_plan_is_valid(lfirst(lp)))
+				entry->broken = true;
 	}
 	if (entry->sets != NIL && entry->moved && !entry->broken &&
 		!same_layout(linitial(entry->sets)))
