@@ -39,59 +39,57 @@ PG_FUNCTION_INFO_V1(sopflow_enforce);
 
 #define VERDICT_COLUMNS	6
 
-/* --- the verdict as a row --- */
-
-typedef struct SfVerdictForm
+/*
+ * What a call site keeps: the rule set that the call names, so that a statement
+ * that fires once a row looks it up once, and how its verdict is formed.
+ */
+typedef struct SfCallSite
 {
-	Oid			functions[2];	/* that it was made for: fire, fire_rows */
-	TupleDesc	desc;
+	SfRuleSet  *set;
+	LocalTransactionId lxid;	/* `set` is sure to be there in this transaction */
+	Oid			role;			/* whose right to fire it was checked */
+	TupleDesc	desc;			/* of sopflow.verdict */
 	Datum		no_texts;		/* {} */
 	Datum		no_facts;		/* '{}' */
-} SfVerdictForm;
+} SfCallSite;
 
-static SfVerdictForm verdict_form;
-
-static void
-prepare_verdict_form(FunctionCallInfo fcinfo)
+static SfCallSite *
+site_of_call(FunctionCallInfo fcinfo)
 {
-	Oid			function = fcinfo->flinfo->fn_oid;
+	SfCallSite *site = fcinfo->flinfo->fn_extra;
 	MemoryContext old;
 	TupleDesc	desc;
 
-	if (function == verdict_form.functions[0] || function == verdict_form.functions[1])
-		return;
+	if (site != NULL)
+		return site;
+	old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+	site = palloc0(sizeof(SfCallSite));
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "sopflow.verdict is no row type");
-	old = MemoryContextSwitchTo(TopMemoryContext);
-	if (verdict_form.desc == NULL)
-	{
-		verdict_form.no_texts = PointerGetDatum(construct_empty_array(TEXTOID));
-		verdict_form.no_facts = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
-	}
-	/* an extension that is made anew has another type */
-	if (verdict_form.desc == NULL || verdict_form.desc->tdtypeid != desc->tdtypeid)
-	{
-		if (verdict_form.desc != NULL)
-			FreeTupleDesc(verdict_form.desc);
-		verdict_form.desc = BlessTupleDesc(CreateTupleDescCopy(desc));
-	}
+	site->desc = BlessTupleDesc(desc);
+	site->no_texts = PointerGetDatum(construct_empty_array(TEXTOID));
+	site->no_facts = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
 	MemoryContextSwitchTo(old);
-	verdict_form.functions[1] = verdict_form.functions[0];
-	verdict_form.functions[0] = function;
+	fcinfo->flinfo->fn_extra = site;
+	return site;
 }
 
+/* --- the verdict as a row --- */
+
 static Datum
-text_array(const List *strings, bool *nulls)
+text_array(SfCallSite *site, const List *strings)
 {
 	int			n = list_length(strings);
 	int			lower = 1;
 	Datum	   *texts;
+	bool	   *nulls;
 	ListCell   *lc;
 	int			i = 0;
 
 	if (n == 0)
-		return verdict_form.no_texts;
+		return site->no_texts;
 	texts = palloc(n * sizeof(Datum));
+	nulls = palloc(n * sizeof(bool));
 	foreach(lc, strings)
 	{
 		texts[i] = lfirst(lc) ? CStringGetTextDatum(lfirst(lc)) : (Datum) 0;
@@ -103,13 +101,14 @@ text_array(const List *strings, bool *nulls)
 }
 
 static Datum
-facts_datum(SfRuleSet *set, const SfVerdict *verdict, bool only_changed)
+facts_datum(SfCallSite *site, const SfVerdict *verdict, bool only_changed)
 {
+	SfRuleSet  *set = site->set;
 	JsonbParseState *state = NULL;
 	JsonbValue	v;
 
 	if (!set->enabled || (only_changed && set->frame->changes == 0 && verdict->result == NULL))
-		return verdict_form.no_facts;
+		return site->no_facts;
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	sf_frame_push_json(set->frame, &state, only_changed);
 	if (verdict->result != NULL)
@@ -142,7 +141,7 @@ trace_datum(const SfVerdict *verdict)
 }
 
 static Datum
-verdict_datum(SfRuleSet *set, const SfVerdict *verdict, bool only_changed)
+verdict_datum(SfCallSite *site, const SfVerdict *verdict, bool only_changed)
 {
 	Datum		values[VERDICT_COLUMNS];
 	bool		nulls[VERDICT_COLUMNS] = {0};
@@ -150,7 +149,6 @@ verdict_datum(SfRuleSet *set, const SfVerdict *verdict, bool only_changed)
 	List	   *texts = NIL;
 	List	   *codes = NIL;
 	ListCell   *lc;
-	bool	   *null_texts = NULL;
 
 	foreach(lc, verdict->fired)
 		names = lappend(names, ((SfRule *) lfirst(lc))->name);
@@ -159,43 +157,34 @@ verdict_datum(SfRuleSet *set, const SfVerdict *verdict, bool only_changed)
 		texts = lappend(texts, ((SfMessage *) lfirst(lc))->text);
 		codes = lappend(codes, ((SfMessage *) lfirst(lc))->code);
 	}
-	if (names != NIL)
-		null_texts = palloc(Max(list_length(names), list_length(texts)) * sizeof(bool));
 	values[0] = BoolGetDatum(verdict->allowed);
-	values[1] = text_array(names, null_texts);
-	values[2] = text_array(texts, null_texts);
-	values[3] = text_array(codes, null_texts);
-	values[4] = facts_datum(set, verdict, only_changed);
-	nulls[5] = set->trace == SF_TRACE_OFF;
+	values[1] = text_array(site, names);
+	values[2] = text_array(site, texts);
+	values[3] = text_array(site, codes);
+	values[4] = facts_datum(site, verdict, only_changed);
+	nulls[5] = site->set->trace == SF_TRACE_OFF;
 	values[5] = nulls[5] ? (Datum) 0 : trace_datum(verdict);
-	return HeapTupleGetDatum(heap_form_tuple(verdict_form.desc, values, nulls));
+	return HeapTupleGetDatum(heap_form_tuple(site->desc, values, nulls));
 }
 
-/* --- the set of a call site --- */
-
-/*
- * The rule set that the call names, kept with the call site: a statement that
- * fires once a row looks it up once.
- */
-typedef struct SfCallSite
+/* a call site may outlive the transaction, and the set with it not */
+static bool
+has_current_set(const SfCallSite *site)
 {
-	SfRuleSet  *set;
-	Oid			role;			/* whose right to fire it was checked */
-} SfCallSite;
+	return site->set != NULL && site->lxid == sf_local_xid() && sf_ruleset_is_current(site->set);
+}
 
 static SfRuleSet *
-set_of_call(FunctionCallInfo fcinfo, text *name)
+set_of_call(SfCallSite *site, text *name)
 {
-	SfCallSite *site = fcinfo->flinfo->fn_extra;
 	int			len = VARSIZE_ANY_EXHDR(name);
 
-	if (site == NULL)
-		site = fcinfo->flinfo->fn_extra = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt,
-																 sizeof(SfCallSite));
-	if (site->set == NULL || !sf_ruleset_is_current(site->set) ||
+	if (!has_current_set(site) ||
 		strncmp(site->set->name, VARDATA_ANY(name), len) != 0 || site->set->name[len] != '\0')
 	{
+		site->set = NULL;
 		site->set = sf_ruleset_get(text_to_cstring(name));
+		site->lxid = sf_local_xid();
 		site->role = InvalidOid;
 	}
 	if (site->role != GetUserId())
@@ -212,17 +201,17 @@ Datum
 sopflow_fire(PG_FUNCTION_ARGS)
 {
 	static const SfFireOptions options = {false, false};
-	SfRuleSet  *set = set_of_call(fcinfo, PG_GETARG_TEXT_PP(0));
+	SfCallSite *site = site_of_call(fcinfo);
+	SfRuleSet  *set = set_of_call(site, PG_GETARG_TEXT_PP(0));
 	SfVerdict	verdict;
 	SfRuleScope scope;
 	Datum		result;
 
-	prepare_verdict_form(fcinfo);
 	sf_fire_begin(set);
 	sf_ruleset_enter(set, &scope);
 	sf_fire_give_object(set, PG_GETARG_JSONB_P(1), false);
 	sf_fire_run(set, &options, &verdict);
-	result = verdict_datum(set, &verdict, false);
+	result = verdict_datum(site, &verdict, false);
 	sf_ruleset_leave(&scope);
 	sf_fire_end(set);
 	PG_RETURN_DATUM(result);
@@ -274,6 +263,7 @@ Datum
 sopflow_fire_rows(PG_FUNCTION_ARGS)
 {
 	static const SfFireOptions options = {false, false};
+	SfCallSite *site;
 	SfRuleSet  *set;
 	SfVerdict	verdict;
 	SfRuleScope scope;
@@ -287,14 +277,14 @@ sopflow_fire_rows(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("facts cannot be given as a VARIADIC array")));
-	set = set_of_call(fcinfo, PG_GETARG_TEXT_PP(0));
-	prepare_verdict_form(fcinfo);
+	site = site_of_call(fcinfo);
+	set = set_of_call(site, PG_GETARG_TEXT_PP(0));
 	sf_fire_begin(set);
 	sf_ruleset_enter(set, &scope);
 	if (set->enabled)
 		give_arguments(fcinfo, set);
 	sf_fire_run(set, &options, &verdict);
-	result = verdict_datum(set, &verdict, true);
+	result = verdict_datum(site, &verdict, true);
 	sf_ruleset_leave(&scope);
 	sf_fire_end(set);
 	PG_RETURN_DATUM(result);
@@ -558,7 +548,7 @@ set_of_trigger(FunctionCallInfo fcinfo, const TriggerData *trigdata)
 {
 	SfCallSite *site = fcinfo->flinfo->fn_extra;
 
-	if (site != NULL && sf_ruleset_is_current(site->set))
+	if (site != NULL && has_current_set(site))
 		return site->set;
 	if (trigdata->tg_trigger->tgnargs != 1)
 		ereport(ERROR,
@@ -570,6 +560,7 @@ set_of_trigger(FunctionCallInfo fcinfo, const TriggerData *trigdata)
 																 sizeof(SfCallSite));
 	site->set = NULL;
 	site->set = sf_ruleset_get(trigdata->tg_trigger->tgargs[0]);
+	site->lxid = sf_local_xid();
 	return site->set;
 }
 
