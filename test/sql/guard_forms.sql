@@ -272,7 +272,7 @@ SELECT sopflow.guard('leads', 'tidy');
 SELECT * FROM sopflow.health_guards;
 UPDATE sopflow.rule SET actions = '[{"set":{"new.status":"''new''"}}]' WHERE rule_set = 'tidy';
 SELECT sopflow.guard('leads', 'tidy');
-SELECT severity, code, message, hint FROM sopflow.health_guards;
+SELECT severity, code, message, hint FROM sopflow.health_guards ORDER BY message;
 SELECT sopflow.unguard('leads', 'tidy'), sopflow.unguard('leads', 'more');
 SELECT * FROM sopflow.health_guards;
 
