@@ -98,6 +98,8 @@ sf_act_assign(SfRuleSet *set, SfRuleAction *action, const char **object, Bitmaps
 	}
 	while ((slot = bms_next_member(slots, slot)) >= 0)
 		sf_match_changed(set, slot);
+	if (slots != NULL)
+		sf_ruleset_forget(set, slots);
 	if (changed != NULL)
 		*changed = bms_add_members(*changed, slots);
 }

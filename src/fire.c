@@ -151,8 +151,12 @@ SfTruth
 sf_fire_attempt_condition(SfRuleSet *set, SfRule *rule, ErrorData **error)
 {
 	SfConditionAttempt attempt = {.set = set, .rule = rule, .truth = SF_UNKNOWN};
+	Bitmapset  *counted = sf_ruleset_counted(set);
 
 	*error = sf_attempt(attempt_condition, &attempt);
+	/* the locks that it took on keys went with it */
+	if (*error != NULL)
+		sf_ruleset_keep_counted(set, counted);
 	return *error ? SF_UNKNOWN : attempt.truth;
 }
 
@@ -289,6 +293,7 @@ evaluate_rule(SfFiring *firing, SfRule *rule)
 	if (set->has_hooks && !sf_act_hook(firing, SF_HOOK_BEFORE_EVALUATE, rule, SF_UNKNOWN, NULL))
 	{
 		firing->rule = NULL;
+		firing->left_out = rule;
 		return false;
 	}
 	firing->doing = NULL;
@@ -309,20 +314,32 @@ evaluate_rule(SfFiring *firing, SfRule *rule)
 	if (set->has_hooks)
 		(void) sf_act_hook(firing, SF_HOOK_AFTER_EVALUATE, rule, truth, NULL);
 	firing->rule = NULL;
-	if (truth != SF_TRUE)
-		return false;
-	/* once for the values that it has seen */
-	if (set->inference && rule->fired)
-	{
-		int			slot = -1;
-		bool		news = false;
+	return truth == SF_TRUE;
+}
 
-		while (!news && (slot = bms_next_member(rule->reads, slot)) >= 0)
-			news = set->frame->slots[slot].changed_at > rule->fired_at;
-		if (!news)
-			return false;
+/*
+ * With inference a rule fires once for the values that it has seen.  A group
+ * has news for one of the members that it chose.
+ */
+static bool
+has_news(SfFiring *firing, SfItem *item)
+{
+	SfRule	   *rule = item->rule;
+	int			slot = -1;
+
+	if (!firing->set->inference || (rule != NULL && !rule->fired))
+		return true;
+	if (rule != NULL)
+	{
+		while ((slot = bms_next_member(rule->reads, slot)) >= 0)
+			if (firing->set->frame->slots[slot].changed_at > rule->fired_at)
+				return true;
+		return false;
 	}
-	return true;
+	for (int i = 0; i < item->group->nitems; i++)
+		if (item->group->items[i].chosen && has_news(firing, &item->group->items[i]))
+			return true;
+	return false;
 }
 
 /* --- carrying out, and undoing --- */
@@ -544,7 +561,9 @@ execute_members(SfFiring *firing, SfGroup *group)
 	bool		ok = true;
 
 	for (int i = 0; i < group->nitems && !firing->stop; i++)
-		if (group->items[i].chosen && !execute_item(firing, &group->items[i]))
+		if (group->items[i].chosen &&
+			(group->kind == SF_GROUP_UNIT || has_news(firing, &group->items[i])) &&
+			!execute_item(firing, &group->items[i]))
 		{
 			ok = false;
 			if (group->kind == SF_GROUP_UNIT)
@@ -583,9 +602,12 @@ execute_group(SfFiring *firing, SfGroup *group)
 	{
 		SfUnit		unit = {firing, group, true};
 		SfUndo	   *undo = keep(firing);
+		ErrorData  *error = sf_attempt(execute_unit, &unit);
 
-		if (sf_attempt(execute_unit, &unit) == NULL)
+		if (error == NULL)
 			return true;
+		if (error->sqlerrcode == ERRCODE_SF_TOO_MANY_STEPS)
+			ReThrowError(error);
 		put_back(firing, undo);
 		firing->rule = NULL;
 		return false;
@@ -636,12 +658,16 @@ pass(SfFiring *firing)
 
 		if (item->priority > set->threshold || !in_force(firing, item))
 			continue;
+		firing->left_out = NULL;
 		if (!evaluate_item(firing, item))
 		{
-			if (set->skip_non_triggered)
+			/* a rule that a hook left out has not failed to trigger */
+			if (set->skip_non_triggered && (item->rule == NULL || firing->left_out != item->rule))
 				break;
 			continue;
 		}
+		if (!has_news(firing, item))
+			continue;
 		fired = true;
 		if (!execute_item(firing, item))
 		{

@@ -300,6 +300,17 @@ extern void sf_ruleset_leave(SfRuleScope *scope);
  * Results live as long as the firing, or the slots they come from.
  */
 extern void sf_ruleset_fill(SfRuleSet *set, const Bitmapset *slots);
+
+/*
+ * What was found out about slots that have changed since is found out anew when
+ * it is next reached: quotas, and parameters by scope.
+ */
+extern void sf_ruleset_forget(SfRuleSet *set, const Bitmapset *changed);
+
+/* quotas that are counted, and to forget all others: their locks are gone */
+extern Bitmapset *sf_ruleset_counted(SfRuleSet *set);
+extern void sf_ruleset_keep_counted(SfRuleSet *set, const Bitmapset *counted);
+
 extern Datum sf_ruleset_value(SfRuleSet *set, SfValue *value, bool *isnull);
 extern char *sf_ruleset_text(SfRuleSet *set, SfText *text);
 extern Jsonb *sf_ruleset_json(SfRuleSet *set, SfJsonText *text);

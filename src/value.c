@@ -367,3 +367,67 @@ sf_ruleset_fill(SfRuleSet *set, const Bitmapset *slots)
 	if (quotas)
 		count_quotas(set, slots);
 }
+
+/* --- and forgotten --- */
+
+static void
+forget(SfRuleSet *set, int slot)
+{
+	if (!set->frame->slots[slot].filled)
+		return;
+	set->frame->slots[slot].filled = false;
+	set->frame->row->tts_isnull[slot] = true;
+	sf_match_changed(set, slot);
+}
+
+void
+sf_ruleset_forget(SfRuleSet *set, const Bitmapset *changed)
+{
+	SfFrame    *frame = set->frame;
+	bool		scopes = false;
+
+	for (int i = 0; i < set->nscopes; i++)
+		scopes |= bms_overlap(set->scopes[i]->reads, changed);
+	for (int i = 0; scopes && i < set->nparams; i++)
+	{
+		int			slot = set->params[i].slot;
+
+		if (slot < 0 || !frame->slots[slot].lazy)
+			continue;
+		forget(set, slot);
+		frame->slots[slot].changed_at = frame->changes;
+	}
+	for (int i = 0; i < set->nquotas; i++)
+	{
+		SfQuota    *quota = &set->quotas[i];
+
+		if (quota->slot < 0 || (!bms_overlap(quota->key->reads, changed) &&
+								!bms_overlap(quota->plan->reader.reads, changed)))
+			continue;
+		forget(set, quota->slot);
+		frame->slots[quota->slot].changed_at = frame->changes;
+	}
+}
+
+Bitmapset *
+sf_ruleset_counted(SfRuleSet *set)
+{
+	Bitmapset  *counted = NULL;
+
+	for (int i = 0; i < set->nquotas; i++)
+	{
+		int			slot = set->quotas[i].slot;
+
+		if (slot >= 0 && set->frame->slots[slot].filled)
+			counted = bms_add_member(counted, slot);
+	}
+	return counted;
+}
+
+void
+sf_ruleset_keep_counted(SfRuleSet *set, const Bitmapset *counted)
+{
+	for (int i = 0; i < set->nquotas; i++)
+		if (set->quotas[i].slot >= 0 && !bms_is_member(set->quotas[i].slot, counted))
+			forget(set, set->quotas[i].slot);
+}
