@@ -51,6 +51,7 @@ typedef struct SfFiring
 	const SfFireOptions *options;
 	SfVerdict  *verdict;
 	SfRule	   *rule;			/* at work; NULL: none */
+	SfRule	   *left_out;		/* by before_evaluate, just now */
 	const char *doing;			/* what is being done with it, for messages */
 	const char *object;			/* and with what; NULL: nothing more to say */
 	int			steps;			/* rules fired */
