@@ -100,6 +100,27 @@ SELECT * FROM rc.checked('rc_class', '{"i": {"x": 2}}');
 ROLLBACK;
 SELECT * FROM rc.checked('rc_class', '{"i": {"x": 2}}');
 
+\echo --- a set of this transaction, whose errors roll back nothing but themselves
+BEGIN;
+INSERT INTO sopflow.rule_set (rule_set) VALUES ('rc_new');
+INSERT INTO sopflow.rule_fact (rule_set, fact, type) VALUES ('rc_new', 'i', 'rc.item');
+INSERT INTO sopflow.rule (rule_set, rule, priority, condition) VALUES ('rc_new', 'divides', 1, '1 / i.x > 0'), ('rc_new', 'zero', 2, 'i.x = 0');
+SELECT * FROM rc.checked('rc_new', '{"i": {"x": 0}}');
+SAVEPOINT s;
+UPDATE sopflow.rule SET condition = 'i.x = 1' WHERE rule_set = 'rc_new' AND rule = 'zero';
+SELECT * FROM rc.checked('rc_new', '{"i": {"x": 0}}');
+ROLLBACK TO s;
+SELECT * FROM rc.checked('rc_new', '{"i": {"x": 0}}');
+COMMIT;
+BEGIN READ ONLY;
+SELECT * FROM rc.checked('rc_new', '{"i": {"x": 0}}');
+COMMIT;
+-- over many facts, as one tests rules before they go live
+SELECT x, c.rule, c.triggered, c.error FROM generate_series(0, 2) x, sopflow.check_rules('rc_new', jsonb_build_object('i', jsonb_build_object('x', x))) c;
+-- a draft has no rules
+UPDATE sopflow.rule_set SET enabled = false WHERE rule_set = 'rc_new';
+SELECT * FROM rc.checked('rc_new', '{"i": {"x": 0}}');
+
 \echo --- what is wrong with a set
 SELECT * FROM sopflow.validate_rules('rc');
 BEGIN;

@@ -83,6 +83,11 @@ SELECT * FROM sopflow.prove('pv', 'random() > 0', '{}');
 SELECT * FROM sopflow.prove('pv_nothing', 'a.legs', '{}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT * FROM sopflow.prove('pv', NULL, '{}');
+BEGIN;
+UPDATE sopflow.rule_set SET enabled = false WHERE rule_set = 'pv';
+SELECT * FROM sopflow.prove('pv', 'a.legs', '{}');
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
 
 \echo --- cycles
 BEGIN;
