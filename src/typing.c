@@ -218,8 +218,10 @@ type_paths(Node *node, SfTyping *typing)
 		case T_NullTest:
 			give_type(typing, (Node **) &((NullTest *) node)->arg, TEXTOID);
 			break;
-		case T_CaseWhen:
-			give_type(typing, (Node **) &((CaseWhen *) node)->expr, BOOLOID);
+		case T_CaseExpr:
+			/* the walker does not come by its branches themselves */
+			foreach(lc, ((CaseExpr *) node)->arg == NULL ? ((CaseExpr *) node)->args : NIL)
+				give_type(typing, (Node **) &lfirst_node(CaseWhen, lc)->expr, BOOLOID);
 			break;
 		case T_TypeCast:
 			type_cast((TypeCast *) node, typing);
