@@ -104,21 +104,27 @@ starts_test(const char *p)
 		(after_word(p, "not") != NULL && *skip_space(after_word(p, "not")) != '\0');
 }
 
-/* whether "and" or "or", and a test behind it, stand here */
+/*
+ * Whether "and" or "or", and a test behind it, stand here.  In strings the words
+ * may be part of a value, so that the test must have an operator.
+ */
 static bool
-starts_joint(const char *p)
+starts_joint(SfCellReader *reader, const char *p)
 {
 	const char *end = after_word(p, "and");
 
 	if (end == NULL)
 		end = after_word(p, "or");
-	return end != NULL && starts_test(skip_space(end));
+	if (end == NULL)
+		return false;
+	end = skip_space(end);
+	return reader->column->is_string ? starts_test(end) : *end != '\0';
 }
 
 /* where a bare literal ends */
 typedef enum SfStop
 {
-	STOP_JOINT,					/* before and, or with a test behind it */
+	STOP_JOINT,					/* before and, or, as starts_joint says */
 	STOP_AND,					/* before the "and" of a between */
 	STOP_LIST,					/* before , or ) */
 	STOP_DOTS,					/* before .. */
@@ -126,14 +132,14 @@ typedef enum SfStop
 } SfStop;
 
 static bool
-stops_at(const char *start, const char *p, SfStop stop)
+stops_at(SfCellReader *reader, const char *start, const char *p, SfStop stop)
 {
 	bool		after_space = p > start && scanner_isspace(p[-1]);
 
 	switch (stop)
 	{
 		case STOP_JOINT:
-			return after_space && starts_joint(p);
+			return after_space && starts_joint(reader, p);
 		case STOP_AND:
 			return after_space && after_word(p, "and") != NULL;
 		case STOP_LIST:
@@ -173,7 +179,7 @@ read_text(SfCellReader *reader, SfStop stop, bool *quoted)
 		reader->p = skip_space(end);
 		return text;
 	}
-	for (end = start; *end != '\0' && !stops_at(start, end, stop); end++)
+	for (end = start; *end != '\0' && !stops_at(reader, start, end, stop); end++)
 		;
 	reader->p = end;
 	while (end > start && scanner_isspace(end[-1]))
@@ -390,7 +396,7 @@ sf_cell_read_text(SfCellReader *reader, const char *cell)
 		reader->p = skip_space(reader->p);
 		if (*reader->p == '\0')
 			break;
-		if (!starts_joint(reader->p))
+		if (!starts_joint(reader, reader->p))
 			sf_cell_fault(reader, "Put a value that holds quotes, operators or brackets in single quotes.",
 					   "\"%s\" cannot be read", reader->p);
 		end = after_word(reader->p, "and");

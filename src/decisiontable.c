@@ -88,7 +88,7 @@ read_value(SfCellReader *reader, FmgrInfo *fn, Oid param, const char *text)
 		if (!is_input_fault(edata->sqlerrcode))
 			PG_RE_THROW();
 		FlushErrorState();
-		sf_cell_fault(reader, edata->hint, "%s", edata->message);
+		sf_cell_fault(reader, NULL, "%s", edata->message);
 	}
 	PG_END_TRY();
 	return value;
