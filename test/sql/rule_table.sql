@@ -308,6 +308,7 @@ SELECT sopflow.load_decision_table('rt_own', 'numbered');
 RESET ROLE;
 
 DELETE FROM sopflow.rule_set WHERE rule_set LIKE 'rt%';
+SET client_min_messages = warning;
 DROP SCHEMA rt, rt2 CASCADE;
 REVOKE ALL ON ALL TABLES IN SCHEMA sopflow FROM rt_author;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA sopflow FROM rt_author;
