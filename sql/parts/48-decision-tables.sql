@@ -257,6 +257,8 @@ CREATE FUNCTION sopflow.load_decision_table(rule_set text, relation regclass, hi
 	SET intervalstyle = 'postgres'
 	SET extra_float_digits = 1
 	SET bytea_output = 'hex'
+	-- the queries below are costly by estimate only
+	SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
