@@ -6,7 +6,9 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
@@ -50,6 +52,35 @@ sf_expr_end(SfExprContext *context)
 	error_context_stack = context->callback.previous;
 }
 
+/* where something follows the expression that does not belong there; -1: nowhere that is known */
+static int
+surplus_location(const SelectStmt *select)
+{
+	if (list_length(select->targetList) > 1)
+		return lsecond_node(ResTarget, select->targetList)->location;
+	if (select->fromClause != NIL)
+		return exprLocation(linitial(select->fromClause));
+	if (select->whereClause != NULL)
+		return exprLocation(select->whereClause);
+	if (select->groupClause != NIL)
+		return exprLocation(linitial(select->groupClause));
+	if (select->havingClause != NULL)
+		return exprLocation(select->havingClause);
+	if (select->sortClause != NIL)
+		return exprLocation(((SortBy *) linitial(select->sortClause))->node);
+	if (select->limitCount != NULL)
+		return exprLocation(select->limitCount);
+	if (select->limitOffset != NULL)
+		return exprLocation(select->limitOffset);
+	return -1;
+}
+
+static int
+position(const char *text, int location)
+{
+	return location < 0 ? 0 : errposition(pg_mbstrlen_with_len(text, location) + 1);
+}
+
 Node *
 sf_expr_raw(const char *text)
 {
@@ -64,13 +95,14 @@ sf_expr_raw(const char *text)
 		select->distinctClause != NIL || select->lockingClause != NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("not one SQL expression: \"%.200s\"", text)));
+				 errmsg("not one SQL expression: \"%.200s\"", text),
+				 position(text, surplus_location(select))));
 	target = linitial_node(ResTarget, select->targetList);
 	if (target->name != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("an expression must not be named"),
-				 errposition(target->location + 1)));
+				 position(text, target->location)));
 	return target->val;
 }
 

@@ -144,7 +144,7 @@ sf_frame_fact_value(SfFrame *frame, SfFact *fact)
 	return fact->value;
 }
 
-static void fill_paths(SfFrame *frame, SfFact *fact, Bitmapset **changed);
+static void fill_paths(SfFrame *frame, SfFact *fact, SfFact *before, Bitmapset **changed);
 
 void
 sf_frame_give_value(SfFrame *frame, SfFact *fact, Datum value, bool isnull)
@@ -169,7 +169,7 @@ sf_frame_give_value(SfFrame *frame, SfFact *fact, Datum value, bool isnull)
 			sf_frame_fill(frame, fact->field_slots[i], isnull ? (Datum) 0 : fact->values[i],
 						  isnull || fact->nulls[i]);
 	if (fact->is_json)
-		fill_paths(frame, fact, NULL);
+		fill_paths(frame, fact, NULL, NULL);
 	fill_whole(frame, fact);
 }
 
@@ -353,9 +353,20 @@ convert_json(Oid type, JsonbValue *v)
 	return OidInputFunctionCall(input, text, ioparam, -1);
 }
 
-/* fill the slots of a jsonb fact that are plain to fill; note which have changed */
+static bool
+same_json(JsonbValue *a, JsonbValue *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return compareJsonbContainers(&JsonbValueToJsonb(a)->root, &JsonbValueToJsonb(b)->root) == 0;
+}
+
+/*
+ * Fill the slots of a jsonb fact that are plain to fill.  With `changed`, note
+ * those whose value is another than in `before`, what the fact was; NULL: nothing.
+ */
 static void
-fill_paths(SfFrame *frame, SfFact *fact, Bitmapset **changed)
+fill_paths(SfFrame *frame, SfFact *fact, SfFact *before, Bitmapset **changed)
 {
 	int			i = -1;
 	MemoryContext old = MemoryContextSwitchTo(frame->work);
@@ -366,18 +377,13 @@ fill_paths(SfFrame *frame, SfFact *fact, Bitmapset **changed)
 		JsonbValue *v = find_path(fact, slot);
 		Datum		value = (Datum) 0;
 		bool		isnull = v == NULL || v->type == jbvNull;
-		bool		was_filled = slot->filled;
-		Datum		before = frame->row->tts_values[i];
-		bool		was_null = frame->row->tts_isnull[i];
 
 		slot->filled = false;
 		if (v == NULL ? fact->null_missing || fact->isnull : isnull || easy_path(slot, v, &value))
 			sf_frame_fill(frame, i, value, isnull);
 		else
 			frame->row->tts_isnull[i] = true;
-		if (changed != NULL &&
-			(!slot->filled || !was_filled || was_null != isnull ||
-			 (!isnull && !datumIsEqual(before, value, slot->typbyval, slot->typlen))))
+		if (changed != NULL && !same_json(v, find_path(before, slot)))
 			*changed = bms_add_member(*changed, i);
 	}
 	MemoryContextSwitchTo(old);
@@ -460,19 +466,21 @@ set_path(SfFrame *frame, SfFact *fact, SfSlot *slot, Datum value, bool isnull,
 	Bitmapset  *slots = NULL;
 	Jsonb	   *json = fact->isnull || !fact->given ? NULL : DatumGetJsonbP(fact->value);
 	Jsonb	   *new = sf_output_json(&slot->output, slot->type, value, isnull);
+	SfFact		before = *fact;
 	int			i = -1;
 
 	fact->value = JsonbPGetDatum(put_path(json, slot->path, slot->npath, new));
 	fact->isnull = false;
 	fact->given = fact->has_value = true;
-	fill_paths(frame, fact, &slots);
+	before.isnull = json == NULL;
+	fill_paths(frame, fact, &before, &slots);
+	if (bms_is_empty(slots))
+		return;
 	if (fact->whole_slot >= 0)
 	{
 		fill_whole(frame, fact);
 		slots = bms_add_member(slots, fact->whole_slot);
 	}
-	if (bms_is_empty(slots))
-		return;
 	fact->changed = true;
 	frame->changes++;
 	while ((i = bms_next_member(slots, i)) >= 0)
@@ -485,8 +493,10 @@ sf_frame_set(SfFrame *frame, int slot, Datum value, bool isnull, Bitmapset **cha
 	SfSlot	   *s = &frame->slots[slot];
 	SfFact	   *fact = &frame->facts[s->index];
 	bool		was_null = frame->row->tts_isnull[slot];
+	SfFact		before = *fact;
 	MemoryContext old = MemoryContextSwitchTo(frame->work);
 
+	before.isnull |= !fact->given;
 	if (s->kind == SF_SLOT_PATH)
 	{
 		set_path(frame, fact, s, value, isnull, changed);
@@ -538,7 +548,7 @@ sf_frame_set(SfFrame *frame, int slot, Datum value, bool isnull, Bitmapset **cha
 		Bitmapset  *paths = NULL;
 		int			i = -1;
 
-		fill_paths(frame, fact, &paths);
+		fill_paths(frame, fact, &before, &paths);
 		while ((i = bms_next_member(paths, i)) >= 0)
 			note_changed(frame, i, changed);
 	}

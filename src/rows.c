@@ -62,7 +62,13 @@ take_fact(HeapTuple tuple, TupleDesc desc, void *arg)
 	SfLoad	   *load = arg;
 	char	   *name = sf_row_text(tuple, desc, 1);
 
-	sf_load_at(load, "rule_fact", name, "type");
+	sf_load_at(load, "rule_fact", name, "fact");
+	if (strcmp(name, "param") == 0 || strcmp(name, "quota") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_RESERVED_NAME),
+				 errmsg("a fact cannot be named \"%s\": %s.x is a %s", name, name,
+						name[0] == 'p' ? "parameter" : "quota")));
+	load->compile.column = "type";
 	(void) sf_frame_add_fact(load->set->frame, name, sf_row_oid(tuple, desc, 2),
 							 sf_row_text(tuple, desc, 3),
 							 strcmp(sf_row_text(tuple, desc, 4), "null") == 0);
@@ -75,6 +81,11 @@ take_quota(HeapTuple tuple, TupleDesc desc, void *arg)
 	SfQuota    *quota = palloc0(sizeof(SfQuota));
 
 	quota->name = sf_row_text(tuple, desc, 1);
+	sf_load_at(load, "rule_quota", quota->name, "quota");
+	if (sf_frame_fact(load->set->frame, quota->name) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("a fact has this name, too")));
 	quota->query = sf_row_text(tuple, desc, 2);
 	quota->slot = -1;
 	quota->key_text = sf_row_text(tuple, desc, 3);
