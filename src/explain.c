@@ -281,42 +281,40 @@ explain_network(SfExplaining *e)
 	}
 }
 
-/* which atoms the indexes answer, for some rule at least */
+/* which atoms the indexes of a walk answer, for some rule at least */
 static void
-find_served(SfExplaining *e)
+note_served(SfExplaining *e, const SfWalk *walk)
 {
-	SfMatch    *match = e->set->match;
-
-	e->served = palloc0((match->natoms + 1) * sizeof(bool));
-	for (int i = 0; i < e->set->nitems; i++)
+	for (int i = 0; i < walk->nitems; i++)
 	{
-		SfRule	   *rule = e->set->items[i].rule;
+		SfRule	   *rule = walk->items[i].rule;
 		SfIndex    *index;
 
-		if (match->indexed_by[i] < 0)
+		if (walk->indexed_by[i] < 0)
 			continue;
-		index = &match->indexes[match->indexed_by[i]];
+		index = &walk->indexes[walk->indexed_by[i]];
 		for (int n = 0; n < rule->natoms; n++)
 			for (int k = 0; k < index->nslots; k++)
-				if (match->atoms[rule->atoms[n]].key_slot == index->slots[k])
+				if (e->set->match->atoms[rule->atoms[n]].key_slot == index->slots[k])
 					e->served[rule->atoms[n]] = true;
 	}
 }
 
 static void
-explain_index(SfExplaining *e)
+find_served(SfExplaining *e)
 {
-	SfMatch    *match = e->set->match;
+	e->served = palloc0((e->set->match->natoms + 1) * sizeof(bool));
+	note_served(e, e->set->walk);
+	for (int i = 0; i < e->set->ngroups; i++)
+		note_served(e, e->set->groups[i].walk);
+}
 
-	if (match->nindexes == 0)
+static void
+explain_walk(SfExplaining *e, const SfWalk *walk)
+{
+	for (int i = 0; i < walk->nindexes; i++)
 	{
-		line(e, "index: none, all rules are walked");
-		return;
-	}
-	line(e, "index");
-	for (int i = 0; i < match->nindexes; i++)
-	{
-		SfIndex    *index = &match->indexes[i];
+		SfIndex    *index = &walk->indexes[i];
 		StringInfoData names;
 
 		initStringInfo(&names);
@@ -326,10 +324,37 @@ explain_index(SfExplaining *e)
 		line(e, "  %s: %d different value%s to %s", names.data, index->nentries,
 			 index->nentries == 1 ? " leads" : "s lead", count_of(index->nrules, "rule"));
 	}
-	if (match->nothers == 0)
+	if (walk->nothers == 0)
 		line(e, "  nothing is walked besides");
+	else if (walk->nothers == 1)
+		line(e, "  1 other is walked always");
 	else
-		line(e, "  %s walked always", match->nothers == 1 ? "1 other is" : psprintf("%d others are", match->nothers));
+		line(e, "  %d others are walked always", walk->nothers);
+}
+
+static void
+explain_index(SfExplaining *e)
+{
+	bool		any = e->set->walk->nindexes > 0;
+
+	for (int i = 0; i < e->set->ngroups; i++)
+		any |= e->set->groups[i].walk->nindexes > 0;
+	if (!any)
+		line(e, "index: none, all rules are walked");
+	if (e->set->walk->nindexes > 0)
+	{
+		line(e, "index");
+		explain_walk(e, e->set->walk);
+	}
+	for (int i = 0; i < e->set->ngroups; i++)
+	{
+		SfGroup    *group = &e->set->groups[i];
+
+		if (group->walk->nindexes == 0)
+			continue;
+		line(e, "index of group %s", group->name);
+		explain_walk(e, group->walk);
+	}
 }
 
 /* --- the rules --- */

@@ -336,8 +336,8 @@ has_news(SfFiring *firing, SfItem *item)
 				return true;
 		return false;
 	}
-	for (int i = 0; i < item->group->nitems; i++)
-		if (item->group->items[i].chosen && has_news(firing, &item->group->items[i]))
+	for (int i = 0; i < item->group->nchosen; i++)
+		if (has_news(firing, item->group->chosen[i]))
 			return true;
 	return false;
 }
@@ -377,7 +377,7 @@ put_back(SfFiring *firing, SfUndo *undo)
 	firing->collecting = list_truncate(firing->collecting, undo->ncollecting);
 	/* atoms over what was put back are evaluated again */
 	sf_match_begin(firing->set->match);
-	sf_index_lookup(firing->set);
+	sf_walk_start(firing->set, firing->set->walk);
 }
 
 static void
@@ -478,9 +478,9 @@ evaluate_group(SfFiring *firing, SfGroup *group)
 	SfItem	   *hit = NULL;
 	bool		all = true;
 
-	for (int i = 0; i < group->nitems; i++)
-		group->items[i].chosen = false;
-	for (int i = 0; i < group->nitems; i++)
+	group->nchosen = 0;
+	sf_walk_start(firing->set, group->walk);
+	for (int i = sf_walk_next(group->walk, -1); i >= 0; i = sf_walk_next(group->walk, i))
 	{
 		SfItem	   *item = &group->items[i];
 		bool		triggered;
@@ -499,7 +499,8 @@ evaluate_group(SfFiring *firing, SfGroup *group)
 			refuse_hits(group, hit, item, "");
 		if (hit != NULL && group->kind == SF_GROUP_ANY && !same_actions(hit, item))
 			refuse_hits(group, hit, item, " and say different things");
-		item->chosen = group->kind != SF_GROUP_ANY || hit == NULL;
+		if (hit == NULL || group->kind != SF_GROUP_ANY)
+			group->chosen[group->nchosen++] = item;
 		if (hit == NULL)
 			hit = item;
 		if (group->kind == SF_GROUP_ACTIVATION)
@@ -560,10 +561,9 @@ execute_members(SfFiring *firing, SfGroup *group)
 {
 	bool		ok = true;
 
-	for (int i = 0; i < group->nitems && !firing->stop; i++)
-		if (group->items[i].chosen &&
-			(group->kind == SF_GROUP_UNIT || has_news(firing, &group->items[i])) &&
-			!execute_item(firing, &group->items[i]))
+	for (int i = 0; i < group->nchosen && !firing->stop; i++)
+		if ((group->kind == SF_GROUP_UNIT || has_news(firing, group->chosen[i])) &&
+			!execute_item(firing, group->chosen[i]))
 		{
 			ok = false;
 			if (group->kind == SF_GROUP_UNIT)
@@ -651,8 +651,8 @@ pass(SfFiring *firing)
 	SfRuleSet  *set = firing->set;
 	bool		fired = false;
 
-	sf_match_start(set);
-	for (int i = sf_match_next(set, -1); i >= 0; i = sf_match_next(set, i))
+	sf_walk_start(set, set->walk);
+	for (int i = sf_walk_next(set->walk, -1); i >= 0; i = sf_walk_next(set->walk, i))
 	{
 		SfItem	   *item = &set->items[i];
 

@@ -33,6 +33,8 @@
 #define MAX_INDEXES	16
 /* entries that one rule may have: of IN-lists all combinations */
 #define MAX_ENTRIES_OF_RULE	256
+/* fields that an index may be over */
+#define MAX_KEYS	64
 
 typedef struct SfIndexEntry
 {
@@ -207,8 +209,8 @@ find_key(SfAtom *atom)
 static void
 find_keys(SfRuleSet *set, SfRule *rule, SfKeys *keys)
 {
-	int			by_slot[64];
-	int			slots[64];
+	int			by_slot[MAX_KEYS];
+	int			slots[MAX_KEYS];
 	int			n = 0;
 	Bitmapset  *reads = NULL;
 
@@ -320,12 +322,12 @@ count_entries(SfRuleSet *set, const SfKeys *keys)
  * field that most rules test; what is left is walked.
  */
 static List *
-choose_shapes(SfRuleSet *set, SfKeys *keys)
+choose_shapes(SfRuleSet *set, SfWalk *walk, SfKeys *keys)
 {
 	int		   *tests = palloc0(Max(set->frame->nslots, 1) * sizeof(int));
 	List	   *shapes;
 
-	for (int i = 0; i < set->nitems; i++)
+	for (int i = 0; i < walk->nitems; i++)
 	{
 		int			slot = -1;
 
@@ -334,9 +336,9 @@ choose_shapes(SfRuleSet *set, SfKeys *keys)
 		while (keys[i].nkeys > 0 && (slot = bms_next_member(keys[i].slots, slot)) >= 0)
 			tests[slot]++;
 	}
-	shapes = count_shapes(keys, set->nitems);
+	shapes = count_shapes(keys, walk->nitems);
 	list_sort(shapes, compare_shapes);
-	for (int i = 0; i < set->nitems; i++)
+	for (int i = 0; i < walk->nitems; i++)
 	{
 		int			best = -1;
 		int			slot = -1;
@@ -351,7 +353,7 @@ choose_shapes(SfRuleSet *set, SfKeys *keys)
 		else
 			reduce_keys(set, &keys[i], best);
 	}
-	shapes = count_shapes(keys, set->nitems);
+	shapes = count_shapes(keys, walk->nitems);
 	list_sort(shapes, compare_shapes);
 	return shapes;
 }
@@ -472,77 +474,84 @@ add_rule(SfRuleSet *set, SfIndex *index, const SfKeys *keys, int position)
 	pfree(values);
 }
 
-/*
- * Not where something has to see every rule: the first that does not trigger
- * ends the firing, hooks and traces look at each.
- */
 void
-sf_index_build(SfRuleSet *set)
+sf_index_find_keys(SfRuleSet *set)
 {
-	SfMatch    *match = set->match;
-	SfKeys	   *keys = palloc0(Max(set->nitems, 1) * sizeof(SfKeys));
-	List	   *shapes;
-	int			n;
+	for (int i = 0; i < set->match->natoms; i++)
+		find_key(&set->match->atoms[i]);
+}
 
-	for (int i = 0; i < match->natoms; i++)
-		find_key(&match->atoms[i]);
-	match->indexed_by = palloc(Max(set->nitems, 1) * sizeof(int));
-	for (int i = 0; i < set->nitems; i++)
-		match->indexed_by[i] = -1;
-	if (set->skip_non_triggered || set->trace == SF_TRACE_FULL ||
-		set->hooks[SF_HOOK_BEFORE_EVALUATE] != NULL || set->hooks[SF_HOOK_AFTER_EVALUATE] != NULL)
-		return;
-	for (int i = 0; i < set->nitems; i++)
-	{
-		if (set->items[i].rule != NULL)
-			find_keys(set, set->items[i].rule, &keys[i]);
-	}
-	shapes = choose_shapes(set, keys);
-	n = list_length(shapes) > 0 && ((SfShape *) linitial(shapes))->nrules >= MIN_RULES ?
-		Min(list_length(shapes), MAX_INDEXES) : 0;
-	match->others = palloc(Max(set->nitems, 1) * sizeof(int));
-	match->indexes = palloc0(Max(n, 1) * sizeof(SfIndex));
-	for (int i = 0; i < n; i++)
-	{
-		SfShape    *shape = list_nth(shapes, i);
+static void
+make_indexes(SfRuleSet *set, SfWalk *walk, SfKeys *keys)
+{
+	List	   *shapes = choose_shapes(set, walk, keys);
+	ListCell   *lc;
 
-		if (shape->nrules < MIN_RULES)
+	walk->indexes = palloc0(MAX_INDEXES * sizeof(SfIndex));
+	foreach(lc, shapes)
+	{
+		SfShape    *shape = lfirst(lc);
+
+		if (shape->nrules < MIN_RULES || walk->nindexes == MAX_INDEXES)
 			break;
-		make_index(set, &match->indexes[i], shape->slots, shape->nrules);
-		match->key_slots = bms_add_members(match->key_slots, shape->slots);
-		match->nindexes++;
+		make_index(set, &walk->indexes[walk->nindexes++], shape->slots, shape->nrules);
+		walk->key_slots = bms_add_members(walk->key_slots, shape->slots);
 	}
-	for (int i = 0; i < set->nitems; i++)
+	for (int i = 0; i < walk->nitems; i++)
 	{
 		int			index = shape_of(shapes, &keys[i]);
 
-		match->indexed_by[i] = index;
+		walk->indexed_by[i] = index;
 		if (index < 0)
-			match->others[match->nothers++] = i;
+			walk->others[walk->nothers++] = i;
 		else
 		{
-			add_rule(set, &match->indexes[index], &keys[i], i);
-			match->needs = bms_add_members(match->needs, keys[i].needs);
+			add_rule(set, &walk->indexes[index], &keys[i], i);
+			walk->needs = bms_add_members(walk->needs, keys[i].needs);
 		}
 	}
-	match->cursors = palloc0((match->nindexes + 1) * sizeof(SfCursor));
+	walk->cursors = palloc0((walk->nindexes + 1) * sizeof(SfCursor));
+}
+
+/*
+ * No indexes where something has to see every rule: the first that does not
+ * trigger ends the firing, hooks and traces look at each.
+ */
+SfWalk *
+sf_walk_make(SfRuleSet *set, SfItem *items, int nitems, bool indexed)
+{
+	SfWalk	   *walk = palloc0(sizeof(SfWalk));
+	SfKeys	   *keys;
+
+	walk->nitems = nitems;
+	walk->items = items;
+	walk->others = palloc(Max(nitems, 1) * sizeof(int));
+	walk->indexed_by = palloc(Max(nitems, 1) * sizeof(int));
+	for (int i = 0; i < nitems; i++)
+		walk->indexed_by[i] = -1;
+	if (!indexed || nitems < MIN_RULES || set->trace == SF_TRACE_FULL ||
+		set->hooks[SF_HOOK_BEFORE_EVALUATE] != NULL || set->hooks[SF_HOOK_AFTER_EVALUATE] != NULL)
+		return walk;
+	keys = palloc0(nitems * sizeof(SfKeys));
+	for (int i = 0; i < nitems; i++)
+		if (items[i].rule != NULL)
+			find_keys(set, items[i].rule, &keys[i]);
+	make_indexes(set, walk, keys);
+	return walk;
 }
 
 /* --- the walk --- */
 
-void
-sf_index_lookup(SfRuleSet *set)
+static void
+look_up(SfRuleSet *set, SfWalk *walk)
 {
-	SfMatch    *match = set->match;
 	TupleTableSlot *row = set->frame->row;
-	Datum		values[64];
+	Datum		values[MAX_KEYS];
 
-	if (match->walk_all)
-		return;
-	for (int i = 0; i < match->nindexes; i++)
+	for (int i = 0; i < walk->nindexes; i++)
 	{
-		SfIndex    *index = &match->indexes[i];
-		SfCursor   *cursor = &match->cursors[i];
+		SfIndex    *index = &walk->indexes[i];
+		SfCursor   *cursor = &walk->cursors[i];
 		SfIndexEntry *entry = NULL;
 		int			k = 0;
 
@@ -557,34 +566,41 @@ sf_index_lookup(SfRuleSet *set)
 }
 
 void
-sf_match_start(SfRuleSet *set)
+sf_walk_start(SfRuleSet *set, SfWalk *walk)
 {
-	SfMatch    *match = set->match;
 	int			slot = -1;
 
-	match->walk_all = match->nindexes == 0;
+	walk->visit_all = walk->nindexes == 0;
 	/* a key that is missing in a jsonb fact is to raise its error in its turn */
-	while (!match->walk_all && (slot = bms_next_member(match->needs, slot)) >= 0)
-		match->walk_all = !set->frame->slots[slot].filled;
-	if (match->walk_all)
+	while (!walk->visit_all && (slot = bms_next_member(walk->needs, slot)) >= 0)
+		walk->visit_all = !set->frame->slots[slot].filled;
+	if (walk->visit_all)
 		return;
-	match->cursors[match->nindexes].positions = match->others;
-	match->cursors[match->nindexes].n = match->nothers;
-	match->cursors[match->nindexes].at = 0;
-	sf_index_lookup(set);
+	walk->cursors[walk->nindexes].positions = walk->others;
+	walk->cursors[walk->nindexes].n = walk->nothers;
+	walk->cursors[walk->nindexes].at = 0;
+	look_up(set, walk);
+}
+
+void
+sf_walk_changed(SfRuleSet *set, SfWalk *walk, int slot)
+{
+	if (walk->visit_all || !bms_is_member(slot, walk->needs))
+		return;
+	/* it may not be filled any more */
+	sf_walk_start(set, walk);
 }
 
 int
-sf_match_next(SfRuleSet *set, int position)
+sf_walk_next(SfWalk *walk, int position)
 {
-	SfMatch    *match = set->match;
 	int			next = -1;
 
-	if (match->walk_all)
-		return position + 1 < set->nitems ? position + 1 : -1;
-	for (int i = 0; i <= match->nindexes; i++)
+	if (walk->visit_all)
+		return position + 1 < walk->nitems ? position + 1 : -1;
+	for (int i = 0; i <= walk->nindexes; i++)
 	{
-		SfCursor   *cursor = &match->cursors[i];
+		SfCursor   *cursor = &walk->cursors[i];
 
 		while (cursor->at < cursor->n && cursor->positions[cursor->at] <= position)
 			cursor->at++;

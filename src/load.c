@@ -412,6 +412,23 @@ place_items(SfLoad *load, void *arg)
 
 /* --- the whole --- */
 
+/* an index leaves out what cannot trigger; some have to see that it does not */
+static void
+make_walks(SfRuleSet *set)
+{
+	sf_index_find_keys(set);
+	set->walk = sf_walk_make(set, set->items, set->nitems, !set->skip_non_triggered);
+	for (int i = 0; i < set->ngroups; i++)
+	{
+		SfGroup    *group = &set->groups[i];
+
+		group->walk = sf_walk_make(set, group->items, group->nitems,
+								   group->kind != SF_GROUP_UNIT &&
+								   group->kind != SF_GROUP_CONDITIONAL);
+		group->chosen = palloc(Max(group->nitems, 1) * sizeof(SfItem *));
+	}
+}
+
 static void
 note_type(SfRuleSet *set, Oid type)
 {
@@ -464,6 +481,7 @@ build(SfLoad *load)
 		return;
 	note_slots(set);
 	sf_match_seal(set);
+	make_walks(set);
 	set->econtext = CreateStandaloneExprContext();
 	set->econtext->ecxt_scantuple = set->frame->row;
 	set->type_hashes = palloc((set->frame->nfacts + set->nparams + 1) * sizeof(uint32));

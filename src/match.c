@@ -138,7 +138,6 @@ sf_match_seal(SfRuleSet *set)
 				atom->safe = false;
 		}
 	}
-	sf_index_build(set);
 }
 
 void
@@ -190,6 +189,6 @@ sf_match_changed(SfRuleSet *set, int slot)
 
 	foreach(lc, match->readers[slot])
 		match->atoms[lfirst_int(lc)].epoch = 0;
-	if (bms_is_member(slot, match->key_slots))
-		sf_index_lookup(set);
+	/* only actions change slots, and no group is being evaluated then */
+	sf_walk_changed(set, set->walk, slot);
 }

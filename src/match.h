@@ -63,6 +63,25 @@ typedef struct SfCursor
 	int			at;
 } SfCursor;
 
+/*
+ * A walk over items in the order of firing: those of the set, or of a group.
+ * What can be looked up is not visited.
+ */
+typedef struct SfWalk
+{
+	int			nitems;
+	struct SfItem *items;
+	int			nindexes;		/* 0: every item is visited */
+	SfIndex    *indexes;
+	SfCursor   *cursors;		/* one an index; the last is that of the others */
+	int			nothers;
+	int		   *others;			/* positions of items that no index has */
+	int		   *indexed_by;		/* by position: number of the index, -1: none */
+	Bitmapset  *key_slots;		/* slots of all indexes */
+	Bitmapset  *needs;			/* slots that must be filled for indexes to be used */
+	bool		visit_all;		/* in this firing: do not use them */
+} SfWalk;
+
 typedef struct SfMatch
 {
 	int			natoms;
@@ -71,15 +90,6 @@ typedef struct SfMatch
 	struct HTAB *by_hash;		/* atoms by a hash of their expressions */
 	List	  **readers;		/* by slot: atoms that read it, as integers */
 	uint32		epoch;
-	int			nindexes;		/* 0: every rule is walked */
-	SfIndex    *indexes;
-	SfCursor   *cursors;		/* one an index; the last is that of the others */
-	int			nothers;
-	int		   *others;			/* positions of items that no index has */
-	int		   *indexed_by;		/* by position: number of the index, -1: none */
-	Bitmapset  *key_slots;		/* slots of all indexes */
-	Bitmapset  *needs;			/* slots that must be filled for indexes to be used */
-	bool		walk_all;		/* in this firing: do not use them */
 } SfMatch;
 
 extern SfMatch *sf_match_make(void);
@@ -87,12 +97,8 @@ extern SfMatch *sf_match_make(void);
 /* number of the atom for an expression, an equal one if there is */
 extern int	sf_match_add(SfMatch *match, Expr *expr);
 
-/* all atoms are there: what they read, and the indexes */
+/* all atoms are there: note what they read */
 extern void sf_match_seal(struct SfRuleSet *set);
-
-/* make the indexes over the items of the top level; look the facts of now up in them */
-extern void sf_index_build(struct SfRuleSet *set);
-extern void sf_index_lookup(struct SfRuleSet *set);
 
 /* forget all values */
 extern void sf_match_begin(SfMatch *match);
@@ -103,8 +109,19 @@ extern SfTruth sf_match_atom(struct SfRuleSet *set, int atom);
 /* a slot was changed */
 extern void sf_match_changed(struct SfRuleSet *set, int slot);
 
-/* walk the items of the top level that can match: position after `position`, -1: none */
-extern void sf_match_start(struct SfRuleSet *set);
-extern int	sf_match_next(struct SfRuleSet *set, int position);
+/* ---- in index.c ---- */
+
+/* note which atoms are tests for equality; after sf_match_seal */
+extern void sf_index_find_keys(struct SfRuleSet *set);
+
+/* `indexed`: items may be passed by; otherwise each has to be visited */
+extern SfWalk *sf_walk_make(struct SfRuleSet *set, struct SfItem *items, int nitems, bool indexed);
+
+/* begin a walk; the position of the item after `position`, -1: none */
+extern void sf_walk_start(struct SfRuleSet *set, SfWalk *walk);
+extern int	sf_walk_next(SfWalk *walk, int position);
+
+/* a slot was changed while the walk is under way */
+extern void sf_walk_changed(struct SfRuleSet *set, SfWalk *walk, int slot);
 
 #endif							/* SF_MATCH_H */

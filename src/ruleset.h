@@ -122,7 +122,6 @@ typedef struct SfItem
 	int			priority;
 	const char *name;
 	int64		seq;
-	bool		chosen;			/* of a group: it is to be carried out in this firing */
 } SfItem;
 
 typedef struct SfGroup
@@ -133,6 +132,10 @@ typedef struct SfGroup
 	char	   *parent;			/* NULL: none */
 	int			nitems;
 	SfItem	   *items;
+	SfWalk	   *walk;			/* over them */
+	/* of this firing */
+	int			nchosen;
+	SfItem	  **chosen;			/* members that are to be carried out */
 } SfGroup;
 
 typedef enum SfHook
@@ -199,6 +202,7 @@ typedef struct SfRuleSet
 	bool		enabled;
 	Oid			owner;
 	char	   *search_path;
+	char	   *temp_last_path; /* the same, where no temporary table goes before another */
 	bool		skip_applied;
 	bool		skip_failed;
 	bool		skip_non_triggered;
@@ -227,7 +231,8 @@ typedef struct SfRuleSet
 	SfGroup    *groups;
 	int			nitems;			/* of the top level */
 	SfItem	   *items;
-	SfMatch    *match;			/* atoms, memo, index */
+	SfWalk	   *walk;			/* over them */
+	SfMatch    *match;			/* atoms and what is known of them */
 	List	   *grantees;		/* OIDs of roles that may fire it */
 	bool		needs_path;		/* evaluate under search_path: a user's code is part of it */
 	CachedExpression *expressions;	/* of all texts; NULL: there are none */
@@ -289,7 +294,7 @@ extern List *sf_ruleset_faults(const char *name, Oid *owner);
 typedef struct SfRuleScope
 {
 	SfIdentity	saved;
-	int			nest;			/* 0: settings were left alone */
+	int			nest;
 } SfRuleScope;
 
 extern void sf_ruleset_enter(SfRuleSet *set, SfRuleScope *scope);
