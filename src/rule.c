@@ -9,6 +9,7 @@
 
 #include "access/htup_details.h"
 #include "access/transam.h"
+#include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -17,6 +18,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/regproc.h"
 #include "utils/syscache.h"
 
@@ -28,6 +30,55 @@
 /* --- expressions --- */
 
 static bool
+is_plain_type(Oid type)
+{
+	switch (type)
+	{
+		case BOOLOID:
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case FLOAT4OID:
+		case FLOAT8OID:
+		case NUMERICOID:
+		case DATEOID:
+		case TIMEOID:
+		case TIMETZOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+		case INTERVALOID:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
+ * Whether a function of PostgreSQL's may look up names, or read values, at run
+ * time.  What comes from C and handles nothing but truth, numbers and times,
+ * such as now() and what adds to it, does not: setting the path for these would
+ * cost more than the rules.
+ */
+static bool
+builtin_needs_path(Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Form_pg_proc proc;
+	bool		plain;
+	bool		needs;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	plain = proc->prolang == INTERNALlanguageId && is_plain_type(proc->prorettype);
+	for (int i = 0; plain && i < proc->pronargs; i++)
+		plain = is_plain_type(proc->proargtypes.values[i]);
+	needs = proc->provolatile != PROVOLATILE_IMMUTABLE && !plain;
+	ReleaseSysCache(tuple);
+	return needs;
+}
+
+static bool
 note_function(Oid function, void *arg)
 {
 	SfRuleSet  *set = arg;
@@ -36,8 +87,7 @@ note_function(Oid function, void *arg)
 
 	if (function < FirstNormalObjectId)
 	{
-		/* names may be looked up, or values read, at run time */
-		set->needs_path |= func_volatile(function) != PROVOLATILE_IMMUTABLE;
+		set->needs_path = set->needs_path || builtin_needs_path(function);
 		return false;
 	}
 	set->needs_path = true;
@@ -67,19 +117,46 @@ note_functions(Node *node, SfRuleSet *set)
 	return expression_tree_walker(node, note_functions, set);
 }
 
+static Node *
+parse(SfCompile *compile, const char *text, Oid target, int32 typmod, bool volatile_ok)
+{
+	SfFrame    *frame = compile->set->frame;
+	MemoryContext old;
+	Node	   *node;
+
+	if (compile->planning == NULL)
+	{
+		compile->planning = AllocSetContextCreate(compile->set->context, "sopflow planning",
+												  ALLOCSET_DEFAULT_SIZES);
+		compile->parsing = AllocSetContextCreate(compile->planning, "sopflow parsing",
+												 ALLOCSET_DEFAULT_SIZES);
+	}
+	/* the parser leaves many times what it gives */
+	old = MemoryContextSwitchTo(compile->parsing);
+	node = sf_frame_parse(frame, text, NULL, target, typmod, volatile_ok);
+	(void) note_functions(node, compile->set);
+	MemoryContextSwitchTo(compile->planning);
+	node = copyObject(node);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(compile->parsing);
+	return node;
+}
+
 static void
 add_node(SfCompile *compile, Node *node, Expr **place)
 {
-	(void) note_functions(node, compile->set);
+	MemoryContext old = MemoryContextSwitchTo(compile->planning);
+
 	compile->nodes = lappend(compile->nodes, node);
 	compile->places = lappend(compile->places, place);
+	MemoryContextSwitchTo(old);
 }
 
 SfValue *
 sf_compile_value(SfCompile *compile, const char *text, Oid target, int32 typmod, bool volatile_ok)
 {
 	SfValue    *value = palloc0(sizeof(SfValue));
-	Node	   *node = sf_frame_parse(compile->set->frame, text, NULL, target, typmod, volatile_ok);
+	Node	   *node = parse(compile, text, target, typmod, volatile_ok);
 
 	value->type = exprType(node);
 	value->text = pstrdup(text);
@@ -92,19 +169,22 @@ sf_compile_value(SfCompile *compile, const char *text, Oid target, int32 typmod,
 void
 sf_compile_condition(SfCompile *compile, const char *text, Expr **place)
 {
-	add_node(compile, sf_frame_parse(compile->set->frame, text, NULL, BOOLOID, -1, false), place);
+	add_node(compile, parse(compile, text, BOOLOID, -1, false), place);
 }
 
 void
 sf_compile_plan(SfCompile *compile)
 {
 	SfRuleSet  *set = compile->set;
+	MemoryContext old;
 	ListCell   *lc;
 	ListCell   *lp;
 
 	if (compile->nodes == NIL)
 		return;
+	old = MemoryContextSwitchTo(compile->planning);
 	set->expressions = GetCachedExpression((Node *) compile->nodes);
+	MemoryContextSwitchTo(old);
 	forboth(lc, (List *) set->expressions->expr, lp, compile->places)
 		*(Expr **) lfirst(lp) = lfirst(lc);
 	foreach(lc, compile->values)
@@ -116,6 +196,9 @@ sf_compile_plan(SfCompile *compile)
 		while ((slot = bms_next_member(value->reads, slot)) >= 0)
 			value->lazy |= set->frame->slots[slot].lazy;
 	}
+	MemoryContextDelete(compile->planning);
+	compile->planning = compile->parsing = NULL;
+	compile->nodes = compile->places = NIL;
 }
 
 /* --- texts --- */
@@ -187,6 +270,8 @@ sf_compile_query(SfCompile *compile, const char *query, int below, TupleDesc *co
 	result->plan = sf_plan_prepare(query, sf_frame_setup_parser, &result->reader, columns);
 	sf_expr_end(&context);
 	compile->set->plans = lappend(compile->set->plans, result->plan);
+	/* it may be analysed again when it runs, under the path of then */
+	compile->set->needs_path = true;
 	return result;
 }
 

@@ -17,6 +17,8 @@ typedef struct SfCompile
 	List	   *nodes;			/* analysed expressions, to be planned together */
 	List	   *places;			/* of Expr **: where each goes when it is planned */
 	List	   *values;			/* of SfValue * */
+	MemoryContext planning;		/* of these lists, until all is planned */
+	MemoryContext parsing;		/* of one text */
 	/* what is being read, for error messages */
 	const char *table;
 	const char *rule;			/* or fact, quota, ...; NULL: the set itself */

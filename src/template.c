@@ -130,6 +130,7 @@ sf_template_split(const char *text)
 		p = end + 2;
 	}
 	add_literal(&parts, &buf);
+	pfree(buf.data);
 	return parts;
 }
 
