@@ -18,6 +18,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/typcache.h"
 
 #include "errors.h"
 #include "plan.h"
@@ -29,24 +30,27 @@
 void
 sf_ruleset_enter(SfRuleSet *set, SfRuleScope *scope)
 {
+	Oid			temp;
+	Oid			temp_toast;
+
 	GetUserIdAndSecContext(&scope->saved.userid, &scope->saved.sec_context);
 	SetUserIdAndSecContext(set->owner, scope->saved.sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-	scope->nest = 0;
-	if (set->needs_path && set->search_path != NULL &&
-		strcmp(set->search_path, namespace_search_path) != 0)
-	{
-		scope->nest = NewGUCNestLevel();
-		(void) set_config_option("search_path", set->search_path, PGC_USERSET, PGC_S_SESSION,
+	/* what the owner's code sets ends here, too */
+	scope->nest = NewGUCNestLevel();
+	if (!set->needs_path || set->temp_last_path == NULL)
+		return;
+	GetTempNamespaceState(&temp, &temp_toast);
+	/* without temporary tables it is all one where they come */
+	if (OidIsValid(temp) || strcmp(set->search_path, namespace_search_path) != 0)
+		(void) set_config_option("search_path", set->temp_last_path, PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
-	}
 }
 
 void
 sf_ruleset_leave(SfRuleScope *scope)
 {
-	if (scope->nest != 0)
-		AtEOXact_GUC(false, scope->nest);
+	AtEOXact_GUC(false, scope->nest);
 	sf_ident_leave(scope->saved);
 }
 
@@ -169,6 +173,30 @@ typedef struct SfTaken
 	bool		isnull;
 } SfTaken;
 
+/* a table was altered in this very statement; the next one compiles the set anew */
+static void
+refuse_other_type(const char *kind, const char *name, const SfRuleSet *set)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("query of %s \"%s\" of rule set \"%s\" no longer gives what it gave", kind, name,
+					set->name)));
+}
+
+static bool
+has_layout(const SfFact *fact)
+{
+	TupleDesc	now;
+	bool		same;
+
+	if (fact->desc == NULL)
+		return true;
+	now = lookup_rowtype_tupdesc(fact->type, -1);
+	same = equalTupleDescs(now, fact->desc);
+	ReleaseTupleDesc(now);
+	return same;
+}
+
 /* the row of a looked-up fact: one column of its type, or its columns */
 static void
 take_fact(HeapTuple tuple, TupleDesc desc, void *arg)
@@ -178,6 +206,8 @@ take_fact(HeapTuple tuple, TupleDesc desc, void *arg)
 
 	if (++taken->nrows > 1)
 		return;
+	if (!sf_frame_fits(fact, desc) || !has_layout(fact))
+		refuse_other_type("fact", fact->name, taken->set);
 	if (desc->natts == 1 && TupleDescAttr(desc, 0)->atttypid == fact->type)
 	{
 		Datum		value = heap_getattr(tuple, 1, desc, &taken->isnull);
@@ -216,6 +246,7 @@ look_up(SfRuleSet *set, SfFact *fact)
 				 errdetail("The rule set wants: %s.", sf_frame_fact_names(set->frame))));
 	sf_ruleset_fill(set, fact->lookup->reader.reads);
 	taken = palloc0(sizeof(SfTaken));
+	taken->set = set;
 	taken->fact = fact;
 	taken->isnull = true;
 	sf_plan_execute(fact->lookup->plan, sf_frame_params(set->frame), false, 2, take_fact, taken);
@@ -236,6 +267,8 @@ take_number(HeapTuple tuple, TupleDesc desc, void *arg)
 
 	if (++taken->nrows > 1)
 		return;
+	if (desc->natts != 1 || TupleDescAttr(desc, 0)->atttypid != taken->quota->type)
+		refuse_other_type("quota", taken->quota->name, taken->set);
 	value = heap_getattr(tuple, 1, desc, &taken->isnull);
 	if (!taken->isnull)
 		taken->value = datumCopy(value, TupleDescAttr(desc, 0)->attbyval,
@@ -247,6 +280,8 @@ count(SfRuleSet *set, SfQuota *quota, bool newest)
 {
 	SfTaken    *taken = palloc0(sizeof(SfTaken));
 
+	taken->set = set;
+	taken->quota = quota;
 	taken->isnull = true;
 	sf_plan_execute(quota->plan->plan, sf_frame_params(set->frame), newest, 2, take_number, taken);
 	if (taken->nrows > 1)
