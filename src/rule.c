@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
 #include "parser/parse_func.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -135,6 +136,8 @@ parse(SfCompile *compile, const char *text, Oid target, int32 typmod, bool volat
 	old = MemoryContextSwitchTo(compile->parsing);
 	node = sf_frame_parse(frame, text, NULL, target, typmod, volatile_ok);
 	(void) note_functions(node, compile->set);
+	/* what fails when constants are folded fails here, where the text is known */
+	(void) eval_const_expressions(NULL, node);
 	MemoryContextSwitchTo(compile->planning);
 	node = copyObject(node);
 	MemoryContextSwitchTo(old);
@@ -219,7 +222,7 @@ sf_compile_text(SfCompile *compile, const char *text)
 		p->literal = part->literal;
 		p->otherwise = part->otherwise;
 		if (part->expression != NULL)
-			p->value = sf_compile_value(compile, part->expression, InvalidOid, -1, true);
+			p->value = sf_compile_value(compile, part->expression, InvalidOid, -1, false);
 	}
 	return result;
 }
@@ -463,7 +466,7 @@ compile_action(SfCompile *compile, SfRuleAction *action, Jsonb *object, int numb
 			subject = string_at(object, "subject", number);
 			if (subject == NULL)
 				bad_action(number, "\"emit\" needs a \"subject\"");
-			action->subject = sf_compile_value(compile, subject, TEXTOID, -1, true);
+			action->subject = sf_compile_value(compile, subject, TEXTOID, -1, false);
 			context = object_at(object, "context", number);
 			action->event_context = context ? sf_compile_json(compile, context) : NULL;
 			break;
