@@ -455,12 +455,13 @@ in_force(SfFiring *firing, const SfItem *item)
 }
 
 static void
-refuse_hits(SfGroup *group, SfItem *first, SfItem *second, const char *why)
+refuse_hits(SfFiring *firing, SfGroup *group, SfItem *first, SfItem *second, const char *why)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_SF_SEVERAL_HITS),
 			 errmsg("rules \"%s\" and \"%s\" of group \"%s\" both trigger%s", first->name,
 					second->name, group->name, why),
+			 errdetail("They are of rule set \"%s\".", firing->set->name),
 			 errhint("Look at the rows of the decision table that they were made from.")));
 }
 
@@ -496,9 +497,9 @@ evaluate_group(SfFiring *firing, SfGroup *group)
 		if (!triggered)
 			continue;
 		if (hit != NULL && group->kind == SF_GROUP_UNIQUE)
-			refuse_hits(group, hit, item, "");
+			refuse_hits(firing, group, hit, item, "");
 		if (hit != NULL && group->kind == SF_GROUP_ANY && !same_actions(hit, item))
-			refuse_hits(group, hit, item, " and say different things");
+			refuse_hits(firing, group, hit, item, " and say different things");
 		if (hit == NULL || group->kind != SF_GROUP_ANY)
 			group->chosen[group->nchosen++] = item;
 		if (hit == NULL)
