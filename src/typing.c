@@ -119,6 +119,32 @@ type_of_both(List *name)
 	return strlen(op) == 1 && strchr("+-*/%^", op[0]) != NULL ? NUMERICOID : JSONBOID;
 }
 
+/* IN and BETWEEN: the paths take the type of the first operand that is none */
+static void
+type_list(A_Expr *expr, SfTyping *typing)
+{
+	List	   *list = castNode(List, expr->rexpr);
+	SfName		name;
+	bool		found = is_json_path(typing, expr->lexpr, &name);
+	Node	   *other = found ? NULL : expr->lexpr;
+	Oid			type;
+	ListCell   *lc;
+
+	foreach(lc, list)
+	{
+		if (is_json_path(typing, lfirst(lc), &name))
+			found = true;
+		else if (other == NULL)
+			other = lfirst(lc);
+	}
+	if (!found)
+		return;
+	type = other != NULL ? type_beside(typing, other) : JSONBOID;
+	give_type(typing, &expr->lexpr, type);
+	foreach(lc, list)
+		give_type(typing, (Node **) &lfirst(lc), type);
+}
+
 static void
 type_operands(A_Expr *expr, SfTyping *typing)
 {
@@ -127,6 +153,11 @@ type_operands(A_Expr *expr, SfTyping *typing)
 	bool		left = is_json_path(typing, expr->lexpr, &name);
 	bool		right = is_json_path(typing, expr->rexpr, &name);
 
+	if (beside != NULL && IsA(beside, List))
+	{
+		type_list(expr, typing);
+		return;
+	}
 	if (!left && !right)
 		return;
 	switch (expr->kind)
@@ -162,9 +193,7 @@ type_operands(A_Expr *expr, SfTyping *typing)
 		case AEXPR_NOT_BETWEEN:
 		case AEXPR_BETWEEN_SYM:
 		case AEXPR_NOT_BETWEEN_SYM:
-			if (IsA(beside, List) && list_length((List *) beside) > 0)
-				give_type(typing, &expr->lexpr, type_beside(typing, linitial((List *) beside)));
-			return;
+			return;				/* their operands are a list */
 		case AEXPR_OP_ANY:
 		case AEXPR_OP_ALL:
 			if (left)
