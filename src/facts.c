@@ -332,6 +332,13 @@ convert_json(Oid type, JsonbValue *v)
 	Oid			ioparam;
 	Jsonb	   *jb;
 
+	/* 3.0 is an integer, too; others are rounded, as by the cast from jsonb */
+	if (v->type == jbvNumeric && type == INT2OID)
+		return DirectFunctionCall1(numeric_int2, NumericGetDatum(v->val.numeric));
+	if (v->type == jbvNumeric && type == INT4OID)
+		return DirectFunctionCall1(numeric_int4, NumericGetDatum(v->val.numeric));
+	if (v->type == jbvNumeric && type == INT8OID)
+		return DirectFunctionCall1(numeric_int8, NumericGetDatum(v->val.numeric));
 	switch (v->type)
 	{
 		case jbvString:

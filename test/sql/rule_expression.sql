@@ -82,6 +82,12 @@ SELECT rx.conditions('ctx.level = 3', 'ctx.level >= 3', '3 <= ctx.level', 'ctx.l
 	'ctx.none = 1', 'ctx.none is null', 'ctx.none = ''x''', 'ctx.a.b.c = ''deep''', 'ctx.a ? ''b''', 'ctx ? ''level''', 'ctx.at < sopflow.now()', 'ctx.at::timestamptz = item.at', 'ctx."Upper" = 1', 'ctx."two words" = 2',
 	'ctx.list = ''[1, 2, 3]''', 'ctx.list @> ''2''', 'ctx.level = ctx.level', 'ctx.level <> ctx.rate', 'ctx->''level'' = ''3''', 'ctx.level::text = ''3''', 'ctx.sopflow = ''x''', 'jsonb_typeof(ctx.level) = ''number''', 'ctx.level::numeric > 2.9');
 TABLE rx.answers;
+SELECT rx.conditions('ctx.level in (ctx.rate, 3)', 'n in (ctx.level, 7)', '3 in (ctx.rate, ctx.level)', 'n between ctx.level and 8', 'ctx.rate between ctx.rate and 3', '-ctx.level = -3', 'ctx.level - n < 0', 'ctx.level + ctx.rate = 5.5',
+	'ctx.name || ''x'' = ''Annx''', '(ctx.level) = 3', 'ctx.level > any(array[1, 2])', 'coalesce(ctx.level::int, 0) = 3', 'greatest(ctx.level::int, 2) = 3', 'ctx.level is distinct from 4', 'case when ctx.flag then ctx.level = 3 end', 'not (ctx.level <> 3)');
+TABLE rx.answers;
+-- 3.0 is an integer, too
+SELECT rx.conditions('ctx.level::int = 3', 'ctx.level = 3', 'ctx.level = n', 'ctx.level::text = ''3.0''');
+SELECT fired FROM sopflow.fire('rx', rx.facts() || '{"n": 3.0, "ctx": {"level": 3.0}}');
 -- a key that is not there
 SELECT rx.conditions('ctx.absent = 1', 'ctx.absent is null', 'n = 0 and ctx.absent = 1', 'ctx.a.b.absent = ''x''', 'ctx.name.first = ''x''', 'ctx.list.x = ''x''', 'ctx ? ''absent''', 'ctx.upper = 1');
 TABLE rx.answers;
