@@ -30,14 +30,16 @@
 
 /*
  * Whether an error concerns the whole transaction or the server: the statement
- * is to be ended or tried again, whatever part of it met the error.
+ * is to be ended or tried again, whatever part of it met the error.  Two are of
+ * the caller's making, by lock_timeout and by the depth from which it calls.
  */
 static inline bool
 sf_error_is_fatal_to_statement(int sqlerrcode)
 {
 	return ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK ||
 		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES ||
-		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
+		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
+		sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE || sqlerrcode == ERRCODE_STATEMENT_TOO_COMPLEX;
 }
 
 #endif							/* SF_ERRORS_H */

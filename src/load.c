@@ -456,6 +456,71 @@ plan_all(SfLoad *load, void *arg)
 	sf_compile_plan(&load->compile);
 }
 
+/* whether finding out these slots comes by a parameter */
+static bool
+needs_param(SfRuleSet *set, const Bitmapset *slots)
+{
+	int			i = -1;
+
+	while ((i = bms_next_member(slots, i)) >= 0)
+	{
+		SfSlot	   *slot = &set->frame->slots[i];
+		SfQuery    *query = NULL;
+
+		if (slot->kind == SF_SLOT_PARAM)
+			return true;
+		if (slot->kind != SF_SLOT_QUOTA)
+			query = set->frame->facts[slot->index].lookup;
+		else
+		{
+			SfQuota    *quota = &set->quotas[slot->index];
+
+			query = quota->plan;
+			if (quota->key != NULL && needs_param(set, quota->key->reads))
+				return true;
+		}
+		if (query != NULL && needs_param(set, query->reader.reads))
+			return true;
+	}
+	return false;
+}
+
+/* a parameter's value depends on the scopes */
+static void
+check_scopes(SfLoad *load, void *arg)
+{
+	SfRuleSet  *set = load->set;
+
+	sf_load_at(load, "rule_set", NULL, "param_scopes");
+	for (int i = 0; i < set->nscopes; i++)
+		if (set->scopes[i] != NULL && needs_param(set, set->scopes[i]->reads))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+					 errmsg("scope %d needs the value of a parameter, which needs the scopes",
+							i + 1)));
+}
+
+/* what makes and shows values of facts, parameters and paths is the code of users, too */
+static void
+note_types(SfLoad *load, void *arg)
+{
+	SfRuleSet  *set = load->set;
+
+	for (int i = 0; i < set->frame->nfacts; i++)
+	{
+		sf_load_at(load, "rule_fact", set->frame->facts[i].name, "type");
+		sf_compile_note_type(set, set->frame->facts[i].type);
+	}
+	for (int i = 0; i < set->nparams; i++)
+	{
+		sf_load_at(load, "rule_param", set->params[i].name, "type");
+		sf_compile_note_type(set, set->params[i].type);
+	}
+	sf_load_at(load, "rule_set", NULL, NULL);
+	for (int i = 0; i < set->frame->nslots; i++)
+		sf_compile_note_type(set, set->frame->slots[i].type);
+}
+
 static void
 build(SfLoad *load)
 {
@@ -464,8 +529,10 @@ build(SfLoad *load)
 
 	sf_load_read_tables(load);
 	compile_texts(load);
+	do_step(load, note_types, NULL);
 	sf_frame_seal(set->frame);
 	do_step(load, plan_all, NULL);
+	do_step(load, check_scopes, NULL);
 	set->match = sf_match_make();
 	set->rules = palloc0(Max(list_length(load->rules), 1) * sizeof(SfRule));
 	foreach(lc, load->rules)
@@ -484,11 +551,14 @@ build(SfLoad *load)
 	make_walks(set);
 	set->econtext = CreateStandaloneExprContext();
 	set->econtext->ecxt_scantuple = set->frame->row;
-	set->type_hashes = palloc((set->frame->nfacts + set->nparams + 1) * sizeof(uint32));
+	set->type_hashes = palloc((set->frame->nfacts + set->nparams + list_length(set->types) + 1) *
+							  sizeof(uint32));
 	for (int i = 0; i < set->frame->nfacts; i++)
 		note_type(set, set->frame->facts[i].type);
 	for (int i = 0; i < set->nparams; i++)
 		note_type(set, set->params[i].type);
+	foreach(lc, set->types)
+		note_type(set, lfirst_oid(lc));
 }
 
 /* plans and cached expressions live elsewhere and go with their set */

@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
+#include "parser/parse_coerce.h"
 #include "parser/parse_func.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -22,6 +23,7 @@
 #include "utils/memutils.h"
 #include "utils/regproc.h"
 #include "utils/syscache.h"
+#include "utils/typcache.h"
 
 #include "compat.h"
 #include "errors.h"
@@ -115,7 +117,71 @@ note_functions(Node *node, SfRuleSet *set)
 	(void) check_functions_in_node(node, note_function, set);
 	if (IsA(node, CoerceViaIO))
 		set->needs_path = true;
+	if (IsA(node, CoerceToDomain))
+		sf_compile_note_type(set, ((CoerceToDomain *) node)->resulttype);
 	return expression_tree_walker(node, note_functions, set);
+}
+
+static void
+note_domain(SfRuleSet *set, Oid type)
+{
+	/* it goes with its context, which has a callback in it */
+	DomainConstraintRef *ref = palloc0(sizeof(DomainConstraintRef));
+	ListCell   *lc;
+
+	set->needs_path = true;
+	InitDomainConstraintRef(type, ref, CurrentMemoryContext, false);
+	foreach(lc, ref->constraints)
+		(void) note_functions((Node *) ((DomainConstraintState *) lfirst(lc))->check_expr, set);
+}
+
+static void
+note_columns(SfRuleSet *set, Oid type)
+{
+	TupleDesc	desc = lookup_rowtype_tupdesc_copy(type, -1);
+
+	for (int i = 0; i < desc->natts; i++)
+		if (!TupleDescAttr(desc, i)->attisdropped)
+			sf_compile_note_type(set, TupleDescAttr(desc, i)->atttypid);
+}
+
+void
+sf_compile_note_type(SfRuleSet *set, Oid type)
+{
+	MemoryContext old;
+	Oid			function;
+
+	check_stack_depth();
+	if (type < FirstNormalObjectId || list_member_oid(set->types, type))
+		return;
+	old = MemoryContextSwitchTo(set->context);
+	set->types = lappend_oid(set->types, type);
+	MemoryContextSwitchTo(old);
+	/* to_jsonb uses it */
+	if (find_coercion_pathway(JSONOID, type, COERCION_EXPLICIT, &function) == COERCION_PATH_FUNC)
+		(void) note_function(function, set);
+	switch (get_typtype(type))
+	{
+		case TYPTYPE_DOMAIN:
+			note_domain(set, type);
+			sf_compile_note_type(set, getBaseType(type));
+			break;
+		case TYPTYPE_COMPOSITE:
+			note_columns(set, type);
+			break;
+		case TYPTYPE_RANGE:
+			sf_compile_note_type(set, get_range_subtype(type));
+			break;
+		case TYPTYPE_MULTIRANGE:
+			sf_compile_note_type(set, get_multirange_range(type));
+			break;
+		case TYPTYPE_BASE:
+			if (OidIsValid(get_element_type(type)))
+				sf_compile_note_type(set, get_element_type(type));
+			break;
+		default:
+			break;
+	}
 }
 
 static Node *
@@ -162,6 +228,7 @@ sf_compile_value(SfCompile *compile, const char *text, Oid target, int32 typmod,
 	Node	   *node = parse(compile, text, target, typmod, volatile_ok);
 
 	value->type = exprType(node);
+	sf_compile_note_type(compile->set, value->type);
 	value->text = pstrdup(text);
 	value->output.owner = value;
 	add_node(compile, node, &value->expr);

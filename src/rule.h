@@ -44,6 +44,12 @@ extern SfQuery *sf_compile_query(SfCompile *compile, const char *query, int belo
 extern Oid	sf_compile_function(SfCompile *compile, const char *name, int nargs, Oid *types,
 								Oid result);
 
+/*
+ * Values of the type are made and shown: constraints of domains and casts to
+ * json are the code of users, too, also those of columns and elements.
+ */
+extern void sf_compile_note_type(SfRuleSet *set, Oid type);
+
 /* plan all expressions, and put them into their places */
 extern void sf_compile_plan(SfCompile *compile);
 

@@ -234,6 +234,7 @@ sf_ruleset_init(void)
 	CacheRegisterSyscacheCallback(OPEROID, break_all, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, break_all, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMMEMROLE, break_all, (Datum) 0);
+	CacheRegisterSyscacheCallback(CASTSOURCETARGET, break_all, (Datum) 0);
 	CacheRegisterSyscacheCallback(ENUMTYPOIDNAME, break_all, (Datum) 0);
 	CacheRegisterSyscacheCallback(TYPEOID, type_invalidated, (Datum) 0);
 	RegisterXactCallback(at_transaction_end, NULL);

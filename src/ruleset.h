@@ -242,8 +242,9 @@ typedef struct SfRuleSet
 	MemoryContext work;			/* of a firing */
 	MemoryContextCallback cleanup;
 	MemoryContext params_context;	/* values of parameters */
+	List	   *types;			/* OIDs of types of users that its values are of */
 	int			ntype_hashes;
-	uint32	   *type_hashes;	/* syscache hashes of the types of facts */
+	uint32	   *type_hashes;	/* syscache hashes of these, and of facts and parameters */
 	struct SfSetEntry *entry;	/* of the cache */
 	bool		in_use;
 	SubTransactionId use_subid;
