@@ -100,4 +100,11 @@ typedef TU_UpdateIndexes SfUpdateIndexes;
 #define sf_local_xid() (MyProc->vxid.lxid)
 #endif
 
+/* 18 moved the attribute of functions that do not return before the declaration */
+#if PG_VERSION_NUM < 180000
+#define sf_noreturn _Noreturn
+#else
+#define sf_noreturn pg_noreturn
+#endif
+
 #endif							/* SF_COMPAT_H */

@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "compat.h"
 #include "decisiontable.h"
 
 /* a constant in a test */
@@ -75,12 +76,12 @@ extern SfLiteral sf_cell_literal(SfCellReader *reader, const char *text, bool qu
 /* the test that a text stands for */
 extern SfTest *sf_cell_read_text(SfCellReader *reader, const char *cell);
 
-extern void sf_cell_fault(SfCellReader *reader, const char *hint, const char *fmt,...)
-			pg_attribute_printf(3, 4) pg_attribute_noreturn();
+sf_noreturn extern void sf_cell_fault(SfCellReader *reader, const char *hint, const char *fmt,...)
+			pg_attribute_printf(3, 4);
 
 /* what: "row N, column C: reason", or more of it */
-extern void sf_table_fault(SfTable *table, const char *what, const char *detail,
-						   const char *hint) pg_attribute_noreturn();
+sf_noreturn extern void sf_table_fault(SfTable *table, const char *what, const char *detail,
+									   const char *hint);
 
 /* an error when two rows can be true at the same time; by row, then column */
 extern void sf_table_refuse_overlap(SfTable *table, SfTest **tests);

@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "compat.h"
 #include "convert.h"
 
 typedef enum SfTokenKind
@@ -51,11 +52,11 @@ extern bool sf_scan_before(SfScan *scan, char c);
 extern void sf_scan_expect(SfScan *scan, const char *sign);
 
 /* the text cannot be converted, because of what stands at a place in it */
-extern void sf_scan_refuse(SfScan *scan, int code, const char *at, const char *format,...)
-			pg_attribute_noreturn() pg_attribute_printf(4, 5);
+sf_noreturn extern void sf_scan_refuse(SfScan *scan, int code, const char *at,
+									   const char *format,...) pg_attribute_printf(4, 5);
 
 /* the current token cannot stand here */
-extern void sf_scan_refuse_token(SfScan *scan) pg_attribute_noreturn();
+sf_noreturn extern void sf_scan_refuse_token(SfScan *scan);
 
 /* a word of the languages that is not converted */
 extern bool sf_scan_is_reserved(const char *name);
