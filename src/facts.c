@@ -323,14 +323,74 @@ easy_path(const SfSlot *slot, JsonbValue *v, Datum *value)
 	return true;
 }
 
+static char *
+json_text(JsonbValue *v)
+{
+	Jsonb	   *jb;
+
+	switch (v->type)
+	{
+		case jbvString:
+			return pnstrdup(v->val.string.val, v->val.string.len);
+		case jbvNumeric:
+			return DatumGetCString(DirectFunctionCall1(numeric_out,
+													   NumericGetDatum(v->val.numeric)));
+		case jbvBool:
+			return v->val.boolean ? "true" : "false";
+		default:
+			jb = JsonbValueToJsonb(v);
+			return JsonbToCString(NULL, &jb->root, VARSIZE(jb));
+	}
+}
+
+static bool
+is_json_array(const JsonbValue *v)
+{
+	return v->type == jbvBinary && JsonContainerIsArray(v->val.binary.data);
+}
+
+/* a JSON array as the text of an SQL one */
+static void
+append_array(StringInfo buf, JsonbContainer *array)
+{
+	JsonbIterator *it = JsonbIteratorInit(array);
+	JsonbIteratorToken token;
+	JsonbValue	v;
+	char		separator = '{';
+
+	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		if (token != WJB_ELEM)
+			continue;
+		appendStringInfoChar(buf, separator);
+		separator = ',';
+		if (v.type == jbvNull)
+			appendStringInfoString(buf, "NULL");
+		else if (is_json_array(&v))
+			append_array(buf, v.val.binary.data);
+		else
+		{
+			appendStringInfoChar(buf, '"');
+			for (const char *p = json_text(&v); *p != '\0'; p++)
+			{
+				if (*p == '"' || *p == '\\')
+					appendStringInfoChar(buf, '\\');
+				appendStringInfoChar(buf, *p);
+			}
+			appendStringInfoChar(buf, '"');
+		}
+	}
+	appendStringInfoString(buf, separator == '{' ? "{}" : "}");
+}
+
 /* by way of text: 5 is also '5', and a date is a string */
 static Datum
 convert_json(Oid type, JsonbValue *v)
 {
+	StringInfoData array;
 	char	   *text;
 	Oid			input;
 	Oid			ioparam;
-	Jsonb	   *jb;
 
 	/* 3.0 is an integer, too; others are rounded, as by the cast from jsonb */
 	if (v->type == jbvNumeric && type == INT2OID)
@@ -339,23 +399,14 @@ convert_json(Oid type, JsonbValue *v)
 		return DirectFunctionCall1(numeric_int4, NumericGetDatum(v->val.numeric));
 	if (v->type == jbvNumeric && type == INT8OID)
 		return DirectFunctionCall1(numeric_int8, NumericGetDatum(v->val.numeric));
-	switch (v->type)
+	if (is_json_array(v) && type_is_array_domain(type))
 	{
-		case jbvString:
-			text = pnstrdup(v->val.string.val, v->val.string.len);
-			break;
-		case jbvNumeric:
-			text = DatumGetCString(DirectFunctionCall1(numeric_out,
-													   NumericGetDatum(v->val.numeric)));
-			break;
-		case jbvBool:
-			text = v->val.boolean ? "true" : "false";
-			break;
-		default:
-			jb = JsonbValueToJsonb(v);
-			text = JsonbToCString(NULL, &jb->root, VARSIZE(jb));
-			break;
+		initStringInfo(&array);
+		append_array(&array, v->val.binary.data);
+		text = array.data;
 	}
+	else
+		text = json_text(v);
 	getTypeInputInfo(type, &input, &ioparam);
 	return OidInputFunctionCall(input, text, ioparam, -1);
 }

@@ -85,6 +85,9 @@ TABLE rx.answers;
 SELECT rx.conditions('ctx.level in (ctx.rate, 3)', 'n in (ctx.level, 7)', '3 in (ctx.rate, ctx.level)', 'n between ctx.level and 8', 'ctx.rate between ctx.rate and 3', '-ctx.level = -3', 'ctx.level - n < 0', 'ctx.level + ctx.rate = 5.5',
 	'ctx.name || ''x'' = ''Annx''', '(ctx.level) = 3', 'ctx.level > any(array[1, 2])', 'coalesce(ctx.level::int, 0) = 3', 'greatest(ctx.level::int, 2) = 3', 'ctx.level is distinct from 4', 'case when ctx.flag then ctx.level = 3 end', 'not (ctx.level <> 3)');
 TABLE rx.answers;
+-- lists are arrays where an array is asked for
+SELECT rx.conditions('2 = any(ctx.list::int[])', 'ctx.list::text[] = ''{1,2,3}''', '''a "b" \c,'' = any(ctx.words::text[])', 'cardinality(ctx.words::text[]) = 4', 'ctx.empty::int[] = ''{}''', 'ctx.deep::int[] = ''{{1,2},{3,4}}''', 'array_position(ctx.words::text[], null) = 3');
+SELECT fired FROM sopflow.fire('rx', rx.facts() || '{"ctx": {"list": [1, 2, 3], "words": ["x", "a \"b\" \\c,", null, {"k": true}], "empty": [], "deep": [[1, 2], [3, 4]]}}');
 -- 3.0 is an integer, too
 SELECT rx.conditions('ctx.level::int = 3', 'ctx.level = 3', 'ctx.level = n', 'ctx.level::text = ''3.0''');
 SELECT fired FROM sopflow.fire('rx', rx.facts() || '{"n": 3.0, "ctx": {"level": 3.0}}');
