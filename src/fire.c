@@ -371,6 +371,17 @@ keep(SfFiring *firing)
 static void
 put_back(SfFiring *firing, SfUndo *undo)
 {
+	SfVerdict  *verdict = firing->verdict;
+
+	for (int i = list_length(undo->verdict.fired); i < list_length(verdict->fired); i++)
+		((SfRule *) list_nth(verdict->fired, i))->triggered--;
+	for (int i = list_length(undo->verdict.messages); i < list_length(verdict->messages); i++)
+	{
+		SfMessage  *message = list_nth(verdict->messages, i);
+
+		if (message->denies)
+			message->rule->denied--;
+	}
 	sf_frame_restore(firing->set->frame, undo->frame);
 	*firing->verdict = undo->verdict;
 	firing->stop = undo->stop;

@@ -522,12 +522,20 @@ note_types(SfLoad *load, void *arg)
 }
 
 static void
+read_tables(SfLoad *load, void *arg)
+{
+	sf_load_read_tables(load);
+}
+
+static void
 build(SfLoad *load)
 {
 	SfRuleSet  *set = load->set;
 	ListCell   *lc;
 
-	sf_load_read_tables(load);
+	do_step(load, read_tables, NULL);
+	if (load->faults != NIL)
+		return;
 	compile_texts(load);
 	do_step(load, note_types, NULL);
 	sf_frame_seal(set->frame);

@@ -85,6 +85,11 @@ take_fact(HeapTuple tuple, TupleDesc desc, void *arg)
 				(errcode(ERRCODE_RESERVED_NAME),
 				 errmsg("a fact cannot be named \"%s\": %s.x is a %s", name, name,
 						name[0] == 'p' ? "parameter" : "quota")));
+	if (strcmp(name, "result") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_RESERVED_NAME),
+				 errmsg("a fact cannot be named \"%s\": that is where verdicts have the results of rules",
+						name)));
 	load->compile.column = "type";
 	(void) sf_frame_add_fact(load->set->frame, name, sf_row_oid(tuple, desc, 2),
 							 sf_row_text(tuple, desc, 3),

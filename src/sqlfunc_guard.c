@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/table.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
@@ -91,7 +92,7 @@ open_guarded(Oid relid, LOCKMODE lockmode)
 
 	LockRelationOid(relid, lockmode);
 	demand_owner(relid);
-	rel = table_open(relid, NoLock);
+	rel = relation_open(relid, NoLock);
 	if (rel->rd_rel->relkind != RELKIND_RELATION &&
 		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		ereport(ERROR,
