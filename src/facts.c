@@ -441,8 +441,14 @@ fill_paths(SfFrame *frame, SfFact *fact, SfFact *before, Bitmapset **changed)
 			sf_frame_fill(frame, i, value, isnull);
 		else
 			frame->row->tts_isnull[i] = true;
-		if (changed != NULL && !same_json(v, find_path(before, slot)))
-			*changed = bms_add_member(*changed, i);
+		if (changed != NULL)
+		{
+			JsonbValue *was = find_path(before, slot);
+
+			/* that a key is missing is an error, and nothing is to be read in a null */
+			if (!same_json(v, was) || (v == NULL && fact->isnull != before->isnull))
+				*changed = bms_add_member(*changed, i);
+		}
 	}
 	MemoryContextSwitchTo(old);
 }

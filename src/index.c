@@ -121,6 +121,16 @@ compared_slot(Node *node, Oid *type)
 	return IsA(node, Var) ? ((Var *) node)->varattno - 1 : -1;
 }
 
+/* the index compares values as ones of the slot's type, which a cast may have left */
+static bool
+same_equality(Oid a, Oid b)
+{
+	TypeCacheEntry *x = lookup_type_cache(a, TYPECACHE_EQ_OPR | TYPECACHE_HASH_PROC);
+	TypeCacheEntry *y = lookup_type_cache(b, TYPECACHE_EQ_OPR | TYPECACHE_HASH_PROC);
+
+	return a == b || (x->eq_opr == y->eq_opr && x->hash_proc == y->hash_proc);
+}
+
 static List *
 array_constants(Const *array, Oid type)
 {
@@ -152,7 +162,7 @@ array_constants(Const *array, Oid type)
 
 /* slot = constant, constant = slot, slot IN (constants) */
 static void
-find_key(SfAtom *atom)
+find_key(SfFrame *frame, SfAtom *atom)
 {
 	Node	   *left;
 	Node	   *right;
@@ -190,7 +200,7 @@ find_key(SfAtom *atom)
 		return;
 	slot = compared_slot(left, &type);
 	if (slot < 0 || !IsA(right, Const) || ((Const *) right)->constisnull ||
-		!is_equality(opno, type, collation))
+		!is_equality(opno, type, collation) || !same_equality(type, frame->slots[slot].type))
 		return;
 	if (IsA(atom->expr, ScalarArrayOpExpr))
 		atom->key_values = array_constants((Const *) right, type);
@@ -478,7 +488,7 @@ void
 sf_index_find_keys(SfRuleSet *set)
 {
 	for (int i = 0; i < set->match->natoms; i++)
-		find_key(&set->match->atoms[i]);
+		find_key(set->frame, &set->match->atoms[i]);
 }
 
 static void
