@@ -250,7 +250,7 @@ give_arguments(FunctionCallInfo fcinfo, SfRuleSet *set)
 		type = get_fn_expr_argtype(fcinfo->flinfo, arg);
 		if (PG_ARGISNULL(arg) && type == UNKNOWNOID)
 			type = fact->type;
-		if (getBaseType(type) != fact->type && type != fact->type)
+		if (type != fact->type && getBaseType(type) != fact->type)
 			wrong_facts(set, psprintf("fact \"%s\" is of type %s", fact->name,
 									  format_type_be(type)));
 		sf_frame_give_value(frame, fact, PG_ARGISNULL(arg) ? (Datum) 0 : PG_GETARG_DATUM(arg),
