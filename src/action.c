@@ -136,7 +136,7 @@ load_action(HeapTuple tuple, TupleDesc desc, void *arg)
 	action->alert_after = sf_row_int32(tuple, desc, 13, 0);
 	action->held = !sf_row_bool(tuple, desc, 14) || sf_row_bool(tuple, desc, 15);
 	action->owner = sf_row_oid(tuple, desc, 16);
-	action->search_path = sf_row_text(tuple, desc, 17);
+	action->path = sf_path_make(sf_row_text(tuple, desc, 17));
 	((SfActionEntry *) hash_search(by_id, &action->action_id, HASH_ENTER, NULL))->action = action;
 	hash = name_hash(action->name);
 	name_entry = hash_search(by_name, &hash, HASH_ENTER, &found);

@@ -10,6 +10,8 @@
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
+#include "path.h"
+
 typedef enum SfDelivery
 {
 	SF_DELIVERY_QUEUE,
@@ -41,7 +43,7 @@ typedef struct SfAction
 	int			alert_after;	/* 0: none */
 	bool		held;			/* paused or not enabled */
 	Oid			owner;
-	char	   *search_path;
+	SfPath		path;
 	List	   *users;			/* OIDs of roles with SF_ACTION_USE */
 	List	   *consumers;		/* and with SF_ACTION_CONSUME */
 	Oid			handler_oid;	/* resolved on first use */

@@ -127,9 +127,7 @@ call_handler(SfAction *action, const SfRun *run, const SfNode *node, const SfTas
 	Datum		value;
 	Datum		work;
 
-	if (action->search_path != NULL && strcmp(action->search_path, namespace_search_path) != 0)
-		(void) set_config_option("search_path", action->search_path, PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
+	sf_path_set(&action->path);
 	work = work_datum(run, node, task);
 	SetUserIdAndSecContext(action->owner,
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);

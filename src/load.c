@@ -289,9 +289,20 @@ compare_seq(const void *a, const void *b)
 	return x->seq != y->seq ? (x->seq < y->seq ? -1 : 1) : by_priority(x, y);
 }
 
+typedef int (*SfComparison)(const void *a, const void *b);
+
+/* what gates the others of its group is known by its priority */
+static SfComparison
+comparison(const SfRuleSet *set, bool gated)
+{
+	if (strcmp(set->order_by, "desc") == 0)
+		return compare_desc;
+	return strcmp(set->order_by, "seq") == 0 && !gated ? compare_seq : compare_asc;
+}
+
 /* rules and groups that have this parent, in the order of firing */
 static void
-collect_items(SfLoad *load, const char *parent, SfItem **items, int *nitems)
+collect_items(SfLoad *load, const char *parent, bool gated, SfItem **items, int *nitems)
 {
 	SfRuleSet  *set = load->set;
 	SfItem	   *result = palloc0((set->nrules + set->ngroups + 1) * sizeof(SfItem));
@@ -333,8 +344,7 @@ collect_items(SfLoad *load, const char *parent, SfItem **items, int *nitems)
 		}
 		n++;
 	}
-	qsort(result, n, sizeof(SfItem), strcmp(set->order_by, "desc") == 0 ? compare_desc :
-		  strcmp(set->order_by, "seq") == 0 ? compare_seq : compare_asc);
+	qsort(result, n, sizeof(SfItem), comparison(set, gated));
 	*items = result;
 	*nitems = n;
 }
@@ -393,12 +403,13 @@ place_items(SfLoad *load, void *arg)
 	SfRuleSet  *set = load->set;
 
 	check_groups(load);
-	collect_items(load, NULL, &set->items, &set->nitems);
+	collect_items(load, NULL, false, &set->items, &set->nitems);
 	for (int i = 0; i < set->ngroups; i++)
 	{
 		SfGroup    *group = &set->groups[i];
 
-		collect_items(load, group->name, &group->items, &group->nitems);
+		collect_items(load, group->name, group->kind == SF_GROUP_CONDITIONAL, &group->items,
+					  &group->nitems);
 		sf_load_at(load, "rule_group", group->name, "kind");
 		if (group->kind == SF_GROUP_CONDITIONAL && group->nitems > 1 &&
 			group->items[0].priority == group->items[1].priority)

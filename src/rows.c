@@ -10,7 +10,6 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/varlena.h"
 
 #include "load_private.h"
 #include "plan.h"
@@ -21,21 +20,6 @@ sf_load_at(SfLoad *load, const char *table, const char *rule, const char *column
 	load->compile.table = table;
 	load->compile.rule = rule;
 	load->compile.column = column;
-}
-
-/* a caller's temporary tables must not stand for those that the texts mean */
-static char *
-temp_last(const char *path)
-{
-	List	   *names;
-	ListCell   *lc;
-
-	if (path == NULL || !SplitIdentifierString(pstrdup(path), ',', &names))
-		return NULL;
-	foreach(lc, names)
-		if (strcmp(lfirst(lc), "pg_temp") == 0)
-			return pstrdup(path);
-	return names == NIL ? pstrdup("pg_temp") : psprintf("%s, pg_temp", path);
 }
 
 static void
@@ -52,8 +36,7 @@ take_set(HeapTuple tuple, TupleDesc desc, void *arg)
 	set->param_revision = sf_row_int64(tuple, desc, 2, 0);
 	set->enabled = sf_row_bool(tuple, desc, 3);
 	set->owner = sf_row_oid(tuple, desc, 4);
-	set->search_path = sf_row_text(tuple, desc, 5);
-	set->temp_last_path = temp_last(set->search_path);
+	set->path = sf_path_make(sf_row_text(tuple, desc, 5));
 	set->skip_applied = sf_row_bool(tuple, desc, 6);
 	set->skip_failed = sf_row_bool(tuple, desc, 7);
 	set->skip_non_triggered = sf_row_bool(tuple, desc, 8);

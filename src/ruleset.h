@@ -16,6 +16,7 @@
 #include "frame.h"
 #include "ident.h"
 #include "match.h"
+#include "path.h"
 #include "template.h"
 
 /* a compiled value: an expression over the frame */
@@ -201,8 +202,7 @@ typedef struct SfRuleSet
 	int64		param_revision;
 	bool		enabled;
 	Oid			owner;
-	char	   *search_path;
-	char	   *temp_last_path; /* the same, where no temporary table goes before another */
+	SfPath		path;			/* under which its texts are read */
 	bool		skip_applied;
 	bool		skip_failed;
 	bool		skip_non_triggered;

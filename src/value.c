@@ -30,21 +30,13 @@
 void
 sf_ruleset_enter(SfRuleSet *set, SfRuleScope *scope)
 {
-	Oid			temp;
-	Oid			temp_toast;
-
 	GetUserIdAndSecContext(&scope->saved.userid, &scope->saved.sec_context);
 	SetUserIdAndSecContext(set->owner, scope->saved.sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	/* what the owner's code sets ends here, too */
 	scope->nest = NewGUCNestLevel();
-	if (!set->needs_path || set->temp_last_path == NULL)
-		return;
-	GetTempNamespaceState(&temp, &temp_toast);
-	/* without temporary tables it is all one where they come */
-	if (OidIsValid(temp) || strcmp(set->search_path, namespace_search_path) != 0)
-		(void) set_config_option("search_path", set->temp_last_path, PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
+	if (set->needs_path)
+		sf_path_set(&set->path);
 }
 
 void

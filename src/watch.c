@@ -348,7 +348,7 @@ load_watch(HeapTuple tuple, TupleDesc desc, void *arg)
 		watch->time_type = getBaseType(column_type(rel, watch->time));
 	}
 	watch->skip_errors = strcmp(sf_row_text(tuple, desc, 6), "skip") == 0;
-	watch->search_path = sf_row_text(tuple, desc, 7);
+	watch->path = sf_path_make(sf_row_text(tuple, desc, 7));
 }
 
 /* the cached expressions live elsewhere and go with their set */
@@ -432,8 +432,7 @@ sf_watch_enter(SfWatchSet *set, const SfWatch *watch, SfWatchScope *scope)
 	SetUserIdAndSecContext(set->owner, scope->saved.sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	scope->nest = NewGUCNestLevel();
-	if (watch->search_path != NULL)
-		set_local("search_path", watch->search_path);
+	sf_path_set(&watch->path);
 	pin_formats();
 }
 

@@ -16,6 +16,7 @@
 
 #include "event.h"
 #include "ident.h"
+#include "path.h"
 
 /* one watch of a relation, resolved against its columns */
 typedef struct SfWatch
@@ -33,7 +34,7 @@ typedef struct SfWatch
 	char	   *condition;		/* NULL: every row */
 	CachedExpression *expression;
 	ExprState  *state;
-	char	   *search_path;
+	SfPath		path;
 	bool		skip_errors;
 } SfWatch;
 

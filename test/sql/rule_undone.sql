@@ -24,3 +24,15 @@ SELECT * FROM sopflow.validate_rules('draft');
 INSERT INTO sopflow.rule_set (rule_set) VALUES ('named');
 INSERT INTO sopflow.rule_fact (rule_set, fact, type) VALUES ('named', 'result', 'int');
 DELETE FROM sopflow.rule_set WHERE rule_set IN ('undone', 'draft', 'named');
+
+-- a conditional group's gate is known by its priority, also where rules go as
+-- they were inserted
+BEGIN;
+INSERT INTO sopflow.rule_set (rule_set, order_by) VALUES ('gated', 'seq');
+INSERT INTO sopflow.rule_fact (rule_set, fact, type) VALUES ('gated', 'n', 'int');
+INSERT INTO sopflow.rule_group (rule_set, rule_group, kind) VALUES ('gated', 'g', 'conditional');
+INSERT INTO sopflow.rule (rule_set, rule, rule_group, priority, condition) VALUES
+	('gated', 'behind', 'g', 2, 'true'), ('gated', 'gate', 'g', 1, 'n > 0');
+COMMIT;
+SELECT n, fired FROM generate_series(0, 1) n, sopflow.fire_rows('gated', n);
+DELETE FROM sopflow.rule_set WHERE rule_set = 'gated';
