@@ -59,6 +59,7 @@ static HTAB *entries = NULL;
 static Oid	rule_set_relid = InvalidOid;
 static int	nin_use = 0;		/* sets at work, at most */
 static List *counted = NIL;		/* of SfRuleSet * with counts to hand on */
+static uint64 nforgotten = 0;	/* times that sets were forgotten */
 
 /* --- invalidation: callbacks only mark --- */
 
@@ -130,27 +131,30 @@ type_invalidated(Datum arg, int cacheid, uint32 hashvalue)
 /* --- ends of transactions --- */
 
 static void
+hand_on_counts_of(SfRuleSet *set)
+{
+	ListCell   *lc;
+
+	foreach(lc, set->counted)
+	{
+		SfRule	   *rule = lfirst(lc);
+
+		sf_stats_rule(rule->rule_id, rule->evaluated, rule->triggered, rule->denied,
+					  rule->failed);
+		rule->evaluated = rule->triggered = rule->denied = rule->failed = 0;
+		rule->counted = false;
+	}
+	list_free(set->counted);
+	set->counted = NIL;
+}
+
+static void
 hand_on_counts(void)
 {
 	ListCell   *lc;
 
 	foreach(lc, counted)
-	{
-		SfRuleSet  *set = lfirst(lc);
-		ListCell   *lr;
-
-		foreach(lr, set->counted)
-		{
-			SfRule	   *rule = lfirst(lr);
-
-			sf_stats_rule(rule->rule_id, rule->evaluated, rule->triggered, rule->denied,
-						  rule->failed);
-			rule->evaluated = rule->triggered = rule->denied = rule->failed = 0;
-			rule->counted = false;
-		}
-		list_free(set->counted);
-		set->counted = NIL;
-	}
+		hand_on_counts_of(lfirst(lc));
 	list_free(counted);
 	counted = NIL;
 }
@@ -270,14 +274,30 @@ find_entry(const char *name)
 	return entry;
 }
 
-/* whoever uses the sets further up may go on with them until the transaction ends */
+/* whoever uses a set further up goes on with it until the transaction ends */
 static void
 forget_sets(SfSetEntry *entry)
 {
 	ListCell   *lc;
 
 	foreach(lc, entry->sets)
-		MemoryContextSetParent(((SfRuleSet *) lfirst(lc))->context, TopTransactionContext);
+	{
+		SfRuleSet  *set = lfirst(lc);
+
+		if (set->in_use)
+		{
+			MemoryContextSetParent(set->context, TopTransactionContext);
+			continue;
+		}
+		if (set->counted != NIL)
+		{
+			hand_on_counts_of(set);
+			counted = list_delete_ptr(counted, set);
+		}
+		MemoryContextDelete(set->context);
+	}
+	if (entry->sets != NIL)
+		nforgotten++;
 	list_free(entry->sets);
 	entry->sets = NIL;
 }
@@ -458,6 +478,12 @@ sf_ruleset_get(const char *name)
 			return set;
 	}
 	return compile(entry);
+}
+
+uint64
+sf_ruleset_forgotten(void)
+{
+	return nforgotten;
 }
 
 bool

@@ -262,7 +262,13 @@ extern void sf_ruleset_init(void);
  */
 extern SfRuleSet *sf_ruleset_get(const char *name);
 
-/* whether `set`, got earlier in this transaction, is what sf_ruleset_get would return */
+/*
+ * Rises when sets are forgotten: one that was got at another count, or in
+ * another transaction, may not be there any more.
+ */
+extern uint64 sf_ruleset_forgotten(void);
+
+/* whether a set that is there is what sf_ruleset_get would return */
 extern bool sf_ruleset_is_current(SfRuleSet *set);
 
 /* at work, and no more; any rollback over the beginning ends it too */

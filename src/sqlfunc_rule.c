@@ -46,7 +46,8 @@ PG_FUNCTION_INFO_V1(sopflow_enforce);
 typedef struct SfCallSite
 {
 	SfRuleSet  *set;
-	LocalTransactionId lxid;	/* `set` is sure to be there in this transaction */
+	LocalTransactionId lxid;	/* in which it was found */
+	uint64		forgotten;		/* sf_ruleset_forgotten() then */
 	Oid			role;			/* whose right to fire it was checked */
 	TupleDesc	desc;			/* of sopflow.verdict */
 	Datum		no_texts;		/* {} */
@@ -167,11 +168,21 @@ verdict_datum(SfCallSite *site, const SfVerdict *verdict, bool only_changed)
 	return HeapTupleGetDatum(heap_form_tuple(site->desc, values, nulls));
 }
 
-/* a call site may outlive the transaction, and the set with it not */
+/* a call site may outlive the set that it found */
 static bool
 has_current_set(const SfCallSite *site)
 {
-	return site->set != NULL && site->lxid == sf_local_xid() && sf_ruleset_is_current(site->set);
+	return site->set != NULL && site->lxid == sf_local_xid() &&
+		site->forgotten == sf_ruleset_forgotten() && sf_ruleset_is_current(site->set);
+}
+
+static void
+find_set(SfCallSite *site, const char *name)
+{
+	site->set = NULL;
+	site->set = sf_ruleset_get(name);
+	site->lxid = sf_local_xid();
+	site->forgotten = sf_ruleset_forgotten();
 }
 
 static SfRuleSet *
@@ -182,9 +193,7 @@ set_of_call(SfCallSite *site, text *name)
 	if (!has_current_set(site) ||
 		strncmp(site->set->name, VARDATA_ANY(name), len) != 0 || site->set->name[len] != '\0')
 	{
-		site->set = NULL;
-		site->set = sf_ruleset_get(text_to_cstring(name));
-		site->lxid = sf_local_xid();
+		find_set(site, text_to_cstring(name));
 		site->role = InvalidOid;
 	}
 	if (site->role != GetUserId())
@@ -558,9 +567,7 @@ set_of_trigger(FunctionCallInfo fcinfo, const TriggerData *trigdata)
 	if (site == NULL)
 		site = fcinfo->flinfo->fn_extra = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt,
 																 sizeof(SfCallSite));
-	site->set = NULL;
-	site->set = sf_ruleset_get(trigdata->tg_trigger->tgargs[0]);
-	site->lxid = sf_local_xid();
+	find_set(site, trigdata->tg_trigger->tgargs[0]);
 	return site->set;
 }
 
