@@ -2,8 +2,7 @@
 -- has written count, however it is written, and a row that rules hand on counts
 -- for whoever gets it.
 SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS sopflow CASCADE;
-CREATE EXTENSION sopflow;
+CREATE EXTENSION IF NOT EXISTS sopflow;
 RESET client_min_messages;
 \set VERBOSITY terse
 CREATE TABLE rep (rep_id int PRIMARY KEY);
@@ -108,5 +107,6 @@ SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advis
 COMMIT;
 
 SET client_min_messages = warning;
+SELECT sopflow.unguard('lead', 'claim');
+DELETE FROM sopflow.rule_set WHERE rule_set = 'claim';
 DROP TABLE lead, rep CASCADE;
-DROP EXTENSION sopflow CASCADE;
