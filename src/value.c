@@ -18,6 +18,8 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rls.h"
+#include "utils/rls.h"
 #include "utils/typcache.h"
 
 #include "errors.h"
@@ -35,8 +37,13 @@ sf_ruleset_enter(SfRuleSet *set, SfRuleScope *scope)
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	/* what the owner's code sets ends here, too */
 	scope->nest = NewGUCNestLevel();
-	if (set->needs_path)
-		sf_path_set(&set->path);
+	if (!set->needs_path)
+		return;
+	sf_path_set(&set->path);
+	/* else a caller could let the queries fail */
+	if (!row_security)
+		(void) set_config_option("row_security", "on", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
 }
 
 void

@@ -121,6 +121,25 @@ SELECT (sopflow.fire('rt_error', '{"x": 2}')).allowed;
 \echo :LAST_ERROR_SQLSTATE
 SELECT (sopflow.fire('rt_error', '{"x": 3}')).allowed;
 
+-- and by row_security, which makes queries of guarded rows an error
+RESET ROLE;
+CREATE TABLE rt.banned (id int);
+INSERT INTO rt.banned VALUES (1);
+ALTER TABLE rt.banned ENABLE ROW LEVEL SECURITY;
+CREATE POLICY to_see ON rt.banned USING (true);
+GRANT SELECT ON rt.banned TO rt_owner;
+SET ROLE rt_owner;
+BEGIN;
+INSERT INTO sopflow.rule_set (rule_set, on_error) VALUES ('rt_rows', 'false');
+INSERT INTO sopflow.rule_fact (rule_set, fact, type, seq) VALUES ('rt_rows', 'x', 'int', 1);
+INSERT INTO sopflow.rule_fact (rule_set, fact, type, seq, query) VALUES ('rt_rows', 'banned', 'banned', 2, 'SELECT b FROM banned b WHERE b.id = x');
+INSERT INTO sopflow.rule (rule_set, rule, condition, actions) VALUES ('rt_rows', 'r', 'banned.id IS NOT NULL', '[{"deny": "banned"}]');
+COMMIT;
+SET row_security = off;
+SELECT (sopflow.fire('rt_rows', '{"x": 1}')).allowed, (sopflow.fire('rt_rows', '{"x": 2}')).allowed;
+SHOW row_security;
+RESET row_security;
+
 RESET ROLE;
 RESET search_path;
 \set VERBOSITY default
