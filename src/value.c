@@ -19,7 +19,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rls.h"
-#include "utils/rls.h"
 #include "utils/typcache.h"
 
 #include "errors.h"
