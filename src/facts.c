@@ -411,12 +411,18 @@ convert_json(Oid type, JsonbValue *v)
 	return OidInputFunctionCall(input, text, ioparam, -1);
 }
 
+/* 1 and 1.0 differ, as they do for fields */
 static bool
 same_json(JsonbValue *a, JsonbValue *b)
 {
+	Jsonb	   *x;
+	Jsonb	   *y;
+
 	if (a == NULL || b == NULL)
 		return a == b;
-	return compareJsonbContainers(&JsonbValueToJsonb(a)->root, &JsonbValueToJsonb(b)->root) == 0;
+	x = JsonbValueToJsonb(a);
+	y = JsonbValueToJsonb(b);
+	return VARSIZE(x) == VARSIZE(y) && memcmp(x, y, VARSIZE(x)) == 0;
 }
 
 /*
@@ -436,11 +442,6 @@ fill_paths(SfFrame *frame, SfFact *fact, SfFact *before, Bitmapset **changed)
 		Datum		value = (Datum) 0;
 		bool		isnull = v == NULL || v->type == jbvNull;
 
-		slot->filled = false;
-		if (v == NULL ? fact->null_missing || fact->isnull : isnull || easy_path(slot, v, &value))
-			sf_frame_fill(frame, i, value, isnull);
-		else
-			frame->row->tts_isnull[i] = true;
 		if (changed != NULL)
 		{
 			JsonbValue *was = find_path(before, slot);
@@ -448,7 +449,14 @@ fill_paths(SfFrame *frame, SfFact *fact, SfFact *before, Bitmapset **changed)
 			/* that a key is missing is an error, and nothing is to be read in a null */
 			if (!same_json(v, was) || (v == NULL && fact->isnull != before->isnull))
 				*changed = bms_add_member(*changed, i);
+			else if (slot->filled)
+				continue;
 		}
+		slot->filled = false;
+		if (v == NULL ? fact->null_missing || fact->isnull : isnull || easy_path(slot, v, &value))
+			sf_frame_fill(frame, i, value, isnull);
+		else
+			frame->row->tts_isnull[i] = true;
 	}
 	MemoryContextSwitchTo(old);
 }

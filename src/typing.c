@@ -57,6 +57,13 @@ give_type(SfTyping *typing, Node **node, Oid type)
 	*node = (Node *) pref;
 }
 
+/* tells no type */
+static bool
+is_null_constant(Node *node)
+{
+	return IsA(node, A_Const) && ((A_Const *) node)->isnull;
+}
+
 /* the type that a path has beside this operand */
 static Oid
 type_beside(SfTyping *typing, Node *operand)
@@ -134,7 +141,7 @@ type_list(A_Expr *expr, SfTyping *typing)
 	{
 		if (is_json_path(typing, lfirst(lc), &name))
 			found = true;
-		else if (other == NULL)
+		else if (other == NULL || is_null_constant(other))
 			other = lfirst(lc);
 	}
 	if (!found)
