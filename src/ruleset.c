@@ -419,6 +419,25 @@ settle(SfSetEntry *entry)
 	entry->edits = sf_pending_edits();
 }
 
+/* its tables are read one by one: not what was changed in between */
+static SfRuleSet *
+load_whole(const char *name)
+{
+	Datum		values[1] = {CStringGetTextDatum(name)};
+
+	for (;;)
+	{
+		SfRuleSet  *set = sf_load_set(name, CacheMemoryContext);
+		SfRevision	r = {0};
+
+		sf_plan_run(SF_PLAN_RULE_SET_REVISION, values, NULL, take_revision, &r);
+		if (!r.found || (r.revision == set->revision && r.param_revision == set->param_revision))
+			return set;
+		MemoryContextDelete(set->context);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 static SfRuleSet *
 compile(SfSetEntry *entry)
 {
@@ -429,7 +448,7 @@ compile(SfSetEntry *entry)
 	/* before reading: what comes while we read marks it again */
 	if (entry->sets == NIL)
 		entry->stale = false;
-	set = sf_load_set(entry->name, CacheMemoryContext);
+	set = load_whole(entry->name);
 	set->entry = entry;
 	entry->tentative |= sf_pending_changed();
 	old = MemoryContextSwitchTo(CacheMemoryContext);
