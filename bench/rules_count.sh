@@ -36,7 +36,7 @@ SQL
 as_owner "$bindir/pg_ctl" -D "$BENCH_TMP/count/data" -m fast -w stop >/dev/null
 
 collected() {	# collected ROWS PREPARATION STATEMENT: of a process that also does it for 100 rows, to warm up
-	printf '%s;\n\n' "$2" "${3//%N/100}" "${3//%N/$1}" |
+	printf '%s;\n\n' 'VACUUM lead' "$2" "${3//%N/100}" 'VACUUM lead' "${3//%N/$1}" |
 		as_owner valgrind --tool=callgrind --callgrind-out-file=/dev/null "$bindir/postgres" --single -j -D "$BENCH_TMP/count/data" bench 2>&1 >/dev/null |
 		sed -n 's/.*Collected : *//p'
 }
