@@ -134,7 +134,7 @@ SELECT pg_temp.acts('System.out.println("年級-不是好苗子");');
 SELECT pg_temp.acts('System.out.println("性別-不是好苗子");student.setIsGoodSeed(false);');
 SELECT pg_temp.acts('person.setAdult(true);');
 SELECT pg_temp.acts('#{ [''person''].setAdult(true) }', 'spel');
-SELECT pg_temp.acts('#{ T(System).out.println("It rains, take an umbrella!") }', 'spel');
+SELECT pg_temp.acts('#{ T(System).out.println("Ship under cover today.") }', 'spel');
 SELECT pg_temp.acts('#context.setStatus(T(com.enums.Status).UNBIND); T(java.lang.System).out.print(''x'')', 'spel');
 SELECT pg_temp.acts('a.total = a.price * (1 + a.tax); a.getB().setC(null); a.name.last = "it''s"');
 SELECT pg_temp.acts('System.out.println("rep " + rep.getName() + ": " + (n + 1) + (a ? "|" : "}}"))');

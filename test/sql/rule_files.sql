@@ -157,12 +157,12 @@ SELECT $${
 		{"name": "movie", "description": "all or none", "priority": 1, "compositeRuleType": "UnitRuleGroup", "composingRules": [
 			{"name": "evening", "priority": 1, "condition": "person.getAge() > 19", "actions": ["person.setAdult(true);"]},
 			{"name": "inner", "priority": 2, "compositeRuleType": "ActivationRuleGroup", "composingRules": [
-				{"name": "a", "condition": "rain == true", "actions": ["System.out.println(\"take an umbrella, \" + person.name);", {"result": {"n": 1}}]},
+				{"name": "a", "condition": "rain == true", "actions": ["System.out.println(\"cover the load, \" + person.name);", {"result": {"n": 1}}]},
 				{"name": "b", "condition": "rain", "actions": [], "enabled": false}]}]},
 		{"name": "gate", "compositeRuleType": "ConditionalRuleGroup", "composingRules": [
 			{"name": "first", "priority": -5, "condition": "!rain", "actions": [{"deny": "no {{person.name}}", "code": "NO"}], "valid": "[2026-01-01 00:00:00+02, infinity)"}]},
 		{"name": "table", "compositeRuleType": "unique", "composingRules": []},
-		{"name": "weather rule", "description": "when it rains, then take an umbrella", "priority": 2, "condition": "rain == true", "actions": ["System.out.println(\"It rains, take an umbrella!\");"]}
+		{"name": "rain rule", "description": "what rain means for deliveries", "priority": 2, "condition": "rain == true", "actions": ["System.out.println(\"Ship under cover today.\");"]}
 	]}$$::jsonb AS composite \gset
 CREATE TABLE rf.person (name text, age int, adult bool);
 CREATE VIEW rf.people AS SELECT * FROM rf.person;
