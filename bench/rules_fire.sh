@@ -45,6 +45,14 @@ for n in 0 1000; do make_set equal$n $n "$EQUAL"; done
 t0=$(date +%s%N)
 make_set equal10000 10000 "$EQUAL"
 DEFINE=$(calc "($(date +%s%N) - $t0) / 1e6")
+q <<SQL
+CREATE TABLE refusals AS SELECT g AS priority, 'cat' || g AS "lead.cate", '> ' || g AS "rep.held", 'refused' AS deny FROM generate_series(1, 10000) g;
+BEGIN;
+INSERT INTO sopflow.rule_set (rule_set) VALUES ('table10000');
+INSERT INTO sopflow.rule_fact (rule_set, fact, type) VALUES ('table10000', 'lead', 'lead'), ('table10000', 'rep', 'rep');
+SELECT sopflow.load_decision_table('table10000', 'refusals', 'first');
+COMMIT;
+SQL
 
 # The same by hand: a function of IFs
 by_hand() {	# by_hand EXTRA
@@ -115,7 +123,7 @@ for ((i = 1; i <= ROUNDS; i++)); do
 	hand 0 "$N"; rows equal0 1 "$N"
 	rows equal1000 1 "$N"; hand 1000 $((N / 100))
 	rows equal10000 1 "$N"; hand 10000 $((N / 1000))
-	hits equal1000 "$N"
+	hits equal1000 "$N"; rows table10000 1 "$N"
 	rows range100 1 $((N / 10)); rows range1000 1 $((N / 100))
 	json equal0 $((N / 2)); json equal10000 $((N / 2))
 	json json0 $((N / 2)); json json1000 $((N / 2)); json json10000 $((N / 2))
@@ -131,6 +139,7 @@ figure "fire_rows, 5 rules (floor: PL/pgSQL IFs)" us rows_equal0 hand0 '<=' 1.5
 figure "fire_rows, 5 + 1,000 rules" us rows_equal1000 hand1000 '<=' 5
 figure "fire_rows, 5 + 10,000 rules" us rows_equal10000 hand10000 '<=' 10
 figure "fire_rows, 5 + 1,000 rules, one looked at" us hits_equal1000 - -
+figure "fire_rows, decision table of 10,000 rows" us rows_table10000 - -
 figure "fire_rows, 5 + 100 ranges" us rows_range100 - -
 figure "fire_rows, 5 + 1,000 ranges" us rows_range1000 - -
 figure "fire, typed facts, 5 rules" us fire_equal0 - -
