@@ -476,8 +476,60 @@ sf_ruleset_check(const char *name)
 	entry->edits = sf_pending_edits();
 }
 
+static bool
+is_one_of(Oid role, const List *roles)
+{
+	ListCell   *lc;
+
+	foreach(lc, roles)
+		if (has_privs_of_role(role, lfirst_oid(lc)))
+			return true;
+	return false;
+}
+
+static void
+refuse_role(const char *name, Oid role)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for rule set \"%s\"", name),
+			 errhint("Its owner can use sopflow.grant_rules(%s, %s).",
+					 quote_literal_cstr(name),
+					 quote_literal_cstr(GetUserNameFromId(role, false)))));
+}
+
+void
+sf_ruleset_demand_right(SfRuleSet *set, Oid role)
+{
+	if (!has_privs_of_role(role, set->owner) && !is_one_of(role, set->grantees))
+		refuse_role(set->name, role);
+}
+
+static void
+take_role(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	List	  **roles = arg;
+
+	*roles = lappend_oid(*roles, sf_row_oid(tuple, desc, 1));
+}
+
+/* before a set is compiled, so that its faults are told to those only who may see them */
+static void
+demand_stored_right(const char *name, Oid role)
+{
+	Datum		values[1] = {CStringGetTextDatum(name)};
+	List	   *roles = NIL;
+
+	if (superuser_arg(role) ||
+		sf_plan_run(SF_PLAN_RULE_SET_OWNER, values, NULL, take_role, &roles) == 0)
+		return;
+	sf_plan_run(SF_PLAN_RULE_GRANTS, values, NULL, take_role, &roles);
+	if (!is_one_of(role, roles))
+		refuse_role(name, role);
+}
+
 SfRuleSet *
-sf_ruleset_get(const char *name)
+sf_ruleset_get(const char *name, Oid role)
 {
 	SfSetEntry *entry;
 	SfRuleSet  *set;
@@ -493,9 +545,14 @@ sf_ruleset_get(const char *name)
 	foreach(lc, entry->sets)
 	{
 		set = lfirst(lc);
-		if (!set->in_use)
-			return set;
+		if (set->in_use)
+			continue;
+		if (OidIsValid(role))
+			sf_ruleset_demand_right(set, role);
+		return set;
 	}
+	if (OidIsValid(role))
+		demand_stored_right(name, role);
 	return compile(entry);
 }
 
@@ -526,22 +583,4 @@ sf_ruleset_unuse(SfRuleSet *set)
 {
 	set->in_use = false;
 	nin_use--;
-}
-
-void
-sf_ruleset_demand_right(SfRuleSet *set, Oid role)
-{
-	ListCell   *lc;
-
-	if (has_privs_of_role(role, set->owner))
-		return;
-	foreach(lc, set->grantees)
-		if (has_privs_of_role(role, lfirst_oid(lc)))
-			return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for rule set \"%s\"", set->name),
-			 errhint("Its owner can use sopflow.grant_rules(%s, %s).",
-					 quote_literal_cstr(set->name),
-					 quote_literal_cstr(GetUserNameFromId(role, false)))));
 }

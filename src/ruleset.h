@@ -257,10 +257,11 @@ extern void sf_ruleset_init(void);
 /*
  * The rule set as of the start of this top-level statement, own changes
  * included; an error where there is none, or it does not compile, or its owner
- * is gone.  It stays until the transaction ends at least.  `in_use` ones are
- * passed by: another is compiled.
+ * is gone, or `role`, if it is one, may not fire it.  It stays until sets are
+ * forgotten, or until it is used no more.  One that is in use is passed by:
+ * another is compiled.
  */
-extern SfRuleSet *sf_ruleset_get(const char *name);
+extern SfRuleSet *sf_ruleset_get(const char *name, Oid role);
 
 /*
  * Rises when sets are forgotten: one that was got at another count, or in

@@ -43,8 +43,7 @@ sopflow_explain(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
-	set = sf_ruleset_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	sf_ruleset_demand_right(set, GetUserId());
+	set = sf_ruleset_get(text_to_cstring(PG_GETARG_TEXT_PP(0)), GetUserId());
 	sf_fire_begin(set);
 	sf_ruleset_enter(set, &scope);
 	if (facts != NULL)
@@ -81,13 +80,12 @@ sopflow_check_rules(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Jsonb	   *facts = PG_GETARG_JSONB_P(1);
-	SfRuleSet  *set = sf_ruleset_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	SfRuleSet  *set = sf_ruleset_get(text_to_cstring(PG_GETARG_TEXT_PP(0)), GetUserId());
 	SfRuleScope scope;
 	SfRule	  **rules;
 	int			nrules;
 
 	InitMaterializedSRF(fcinfo, 0);
-	sf_ruleset_demand_right(set, GetUserId());
 	sf_fire_begin(set);
 	sf_ruleset_enter(set, &scope);
 	sf_fire_give_object(set, facts, true);
@@ -131,12 +129,11 @@ known_slot(SfRuleSet *set, const char *name)
 static SfRuleSet *
 set_for_goal(const char *name, const char *goal, SfValue **value)
 {
-	SfRuleSet  *set = sf_ruleset_get(name);
+	SfRuleSet  *set = sf_ruleset_get(name, GetUserId());
 	SfExprContext context;
 	Node	   *raw;
 	int			slot;
 
-	sf_ruleset_demand_right(set, GetUserId());
 	if (!set->enabled)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -177,10 +177,11 @@ has_current_set(const SfCallSite *site)
 }
 
 static void
-find_set(SfCallSite *site, const char *name)
+find_set(SfCallSite *site, const char *name, Oid role)
 {
 	site->set = NULL;
-	site->set = sf_ruleset_get(name);
+	site->set = sf_ruleset_get(name, role);
+	site->role = role;
 	site->lxid = sf_local_xid();
 	site->forgotten = sf_ruleset_forgotten();
 }
@@ -192,10 +193,7 @@ set_of_call(SfCallSite *site, text *name)
 
 	if (!has_current_set(site) ||
 		strncmp(site->set->name, VARDATA_ANY(name), len) != 0 || site->set->name[len] != '\0')
-	{
-		find_set(site, text_to_cstring(name));
-		site->role = InvalidOid;
-	}
+		find_set(site, text_to_cstring(name), GetUserId());
 	if (site->role != GetUserId())
 	{
 		sf_ruleset_demand_right(site->set, GetUserId());
@@ -567,7 +565,7 @@ set_of_trigger(FunctionCallInfo fcinfo, const TriggerData *trigdata)
 	if (site == NULL)
 		site = fcinfo->flinfo->fn_extra = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt,
 																 sizeof(SfCallSite));
-	find_set(site, trigdata->tg_trigger->tgargs[0]);
+	find_set(site, trigdata->tg_trigger->tgargs[0], InvalidOid);
 	return site->set;
 }
 

@@ -125,3 +125,25 @@ SELECT (sopflow.fire('rr_team', '{}')).fired;
 DELETE FROM sopflow.rule_set WHERE rule_set LIKE 'rr_%';
 DROP OWNED BY rr_ann, rr_bob, rr_app, rr_team;
 DROP ROLE rr_ann, rr_bob, rr_app, rr_team;
+
+-- who may not fire a set is not told what is wrong with it
+RESET ROLE;
+CREATE ROLE rr_stranger;
+CREATE TABLE rr_secrets (secret int);
+INSERT INTO sopflow.rule_set (rule_set) VALUES ('rr_broken'), ('rr_open');
+INSERT INTO sopflow.rule_fact (rule_set, fact, type) VALUES ('rr_broken', 's', 'rr_secrets');
+INSERT INTO sopflow.rule (rule_set, rule, condition) VALUES ('rr_broken', 'r', 's.secret = 1');
+SELECT sopflow.grant_rules('rr_open', 'rr_stranger');
+ALTER TABLE rr_secrets RENAME secret TO other;
+SET ROLE rr_stranger;
+SELECT sopflow.fire('rr_broken', '{}');
+SELECT * FROM sopflow.explain('rr_broken');
+SELECT * FROM sopflow.check_rules('rr_broken', '{}');
+SELECT * FROM sopflow.prove('rr_broken', 's.secret', '{}');
+SELECT allowed FROM sopflow.fire('rr_open', '{}');
+RESET ROLE;
+SELECT sopflow.fire('rr_broken', '{}');
+DELETE FROM sopflow.rule_set WHERE rule_set IN ('rr_broken', 'rr_open');
+DROP TABLE rr_secrets;
+DROP OWNED BY rr_stranger;
+DROP ROLE rr_stranger;
