@@ -29,6 +29,7 @@
 #include "compat.h"
 #include "ident.h"
 #include "plan.h"
+#include "target.h"
 
 PG_FUNCTION_INFO_V1(sopflow_guard);
 PG_FUNCTION_INFO_V1(sopflow_unguard);
@@ -39,19 +40,6 @@ PG_FUNCTION_INFO_V1(sopflow_unguard);
 static const char *const events[] = {"insert", "update", "delete"};
 
 /* --- rights --- */
-
-static void
-demand_owner(Oid relid)
-{
-	char	   *name = get_rel_name(relid);
-
-	if (name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", relid)));
-	if (!sf_relation_ownercheck(relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, name);
-}
 
 static void
 take_owner(HeapTuple tuple, TupleDesc desc, void *arg)
@@ -84,30 +72,10 @@ demand_member(Datum rule_set)
 	return owner;
 }
 
-/* the rights have been looked at before, for the lock makes others wait */
 static Relation
 open_guarded(Oid relid, LOCKMODE lockmode)
 {
-	Relation	rel;
-
-	LockRelationOid(relid, lockmode);
-	demand_owner(relid);
-	rel = relation_open(relid, NoLock);
-	if (rel->rd_rel->relkind != RELKIND_RELATION &&
-		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a table", RelationGetRelationName(rel)),
-				 errhint("Guard the tables that rows are written to.")));
-	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("temporary table \"%s\" cannot be guarded", RelationGetRelationName(rel))));
-	if (RelationGetNamespace(rel) == sf_ident_schema())
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("sopflow's own table \"%s\" cannot be guarded", RelationGetRelationName(rel))));
-	return rel;
+	return sf_target_open(relid, lockmode, "guarded", "Guard the tables that rows are written to.");
 }
 
 /* --- facts --- */
@@ -475,7 +443,7 @@ sopflow_guard(PG_FUNCTION_ARGS)
 				 errmsg("relation and rule_set must not be null")));
 	relid = PG_GETARG_OID(0);
 	rule_set = PG_GETARG_DATUM(1);
-	demand_owner(relid);
+	sf_target_demand_owner(relid);
 	(void) demand_member(rule_set);
 	rel = open_guarded(relid, ShareRowExclusiveLock);
 	if (array != NULL)
@@ -515,7 +483,7 @@ sopflow_unguard(PG_FUNCTION_ARGS)
 	bool		found;
 	char	   *table;
 
-	demand_owner(relid);
+	sf_target_demand_owner(relid);
 	rel = open_guarded(relid, AccessExclusiveLock);
 	table = table_name(rel);
 	table_close(rel, NoLock);

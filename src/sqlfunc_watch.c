@@ -27,6 +27,7 @@
 #include "errors.h"
 #include "ident.h"
 #include "plan.h"
+#include "target.h"
 #include "watch.h"
 
 PG_FUNCTION_INFO_V1(sopflow_watch);
@@ -35,44 +36,13 @@ PG_FUNCTION_INFO_V1(sopflow_watch_condition);
 PG_FUNCTION_INFO_V1(sopflow_watch_needs_rows);
 PG_FUNCTION_INFO_V1(sopflow_place_watch);
 
-static void
-demand_owner(Oid relid)
-{
-	char	   *name = get_rel_name(relid);
-
-	if (name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", relid)));
-	if (!sf_relation_ownercheck(relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, name);
-}
-
 /* only its owner may make others wait for the table, so look before locking too */
 static Relation
 open_watched(Oid relid)
 {
-	Relation	rel;
-
-	demand_owner(relid);
-	LockRelationOid(relid, ShareRowExclusiveLock);
-	demand_owner(relid);
-	rel = table_open(relid, NoLock);
-	if (rel->rd_rel->relkind != RELKIND_RELATION &&
-		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a table", RelationGetRelationName(rel)),
-				 errhint("Watch the tables that rows are inserted into.")));
-	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("temporary table \"%s\" cannot be watched", RelationGetRelationName(rel))));
-	if (RelationGetNamespace(rel) == sf_ident_schema())
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("sopflow's own table \"%s\" cannot be watched", RelationGetRelationName(rel))));
-	return rel;
+	sf_target_demand_owner(relid);
+	return sf_target_open(relid, ShareRowExclusiveLock, "watched",
+						  "Watch the tables that rows are inserted into.");
 }
 
 /* a partition has the trigger of a watched parent already */

@@ -21,6 +21,7 @@
 
 #include "collect.h"
 #include "delivery.h"
+#include "errors.h"
 #include "flow.h"
 #include "ident.h"
 #include "ledger.h"
@@ -70,15 +71,6 @@ take_row(SfIntake *intake, TupleTableSlot *row)
 	MemoryContextSwitchTo(old);
 }
 
-/* the whole is to be ended or tried again: no fault of the row */
-static bool
-is_of_transaction(int sqlerrcode)
-{
-	return ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK ||
-		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES ||
-		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
-}
-
 /* on_error = 'skip': a row by itself, its failure an alert */
 static void
 take_row_or_skip(SfIntake *intake, TupleTableSlot *row)
@@ -110,7 +102,7 @@ take_row_or_skip(SfIntake *intake, TupleTableSlot *row)
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
 		SetUserIdAndSecContext(saved.userid, saved.sec_context);
-		if (is_of_transaction(edata->sqlerrcode))
+		if (sf_error_is_fatal_to_statement(edata->sqlerrcode))
 			ReThrowError(edata);
 		intake->nevents = 0;
 		MemoryContextReset(intake->chunk);
