@@ -13,6 +13,10 @@ WHERE d.refclassid = 'pg_catalog.pg_extension'::regclass
   AND d.refobjid = (SELECT oid FROM pg_catalog.pg_extension WHERE extname = 'sopflow')
   AND d.deptype = 'e'
   AND pg_catalog.obj_description(d.objid, d.classid::regclass::name) IS NULL
+  -- row types of relations, and arrays, are members by themselves from 17 on
+  AND NOT (d.classid = 'pg_catalog.pg_type'::regclass AND EXISTS (SELECT FROM pg_catalog.pg_type t
+	LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
+	WHERE t.oid = d.objid AND (t.typcategory = 'A' OR c.relkind <> 'c')))
 ORDER BY i.type COLLATE "C", i.identity COLLATE "C";
 
 -- Functions that PUBLIC may execute.

@@ -58,7 +58,10 @@ INSERT INTO re.clients VALUES (3, 'reset role');
 INSERT INTO re.clients VALUES (3, 'set role postgres');
 INSERT INTO re.clients VALUES (3, 'reset session authorization');
 INSERT INTO re.clients VALUES (3, 'create temp table t (i int)');
+-- in other words from 16 on
+\set VERBOSITY sqlstate
 INSERT INTO re.clients VALUES (3, 'alter role re_owner superuser');
+\set VERBOSITY default
 INSERT INTO re.clients VALUES (3, 'select 1 from sopflow.task');
 INSERT INTO re.clients VALUES (3, 'listen x');
 SELECT current_user, count(*) FROM sopflow.runs WHERE sop_id = 're' AND subject_id = '3';

@@ -7,8 +7,8 @@ CREATE TYPE rr.k AS (a int, b text, c int, d numeric, e bool);
 SELECT setseed(0.42);
 
 CREATE FUNCTION rr.pick(n int) RETURNS int LANGUAGE sql VOLATILE AS 'SELECT floor(random() * n)::int';
-CREATE FUNCTION rr.test(json bool) RETURNS text LANGUAGE sql VOLATILE AS $$
-	SELECT CASE rr.pick(CASE WHEN json THEN 9 ELSE 7 END)
+CREATE FUNCTION rr.test(jsonic bool) RETURNS text LANGUAGE sql VOLATILE AS $$
+	SELECT CASE rr.pick(CASE WHEN jsonic THEN 9 ELSE 7 END)
 		WHEN 0 THEN format('k.a = %s', rr.pick(6))
 		WHEN 1 THEN format('k.b = %L', 'v' || rr.pick(4))
 		WHEN 2 THEN format('k.c in (%s, %s)', rr.pick(6), rr.pick(6))
@@ -19,11 +19,11 @@ CREATE FUNCTION rr.test(json bool) RETURNS text LANGUAGE sql VOLATILE AS $$
 		WHEN 7 THEN format('j.x = %s', rr.pick(4))
 		ELSE format('j.s = %L', 'v' || rr.pick(3)) END
 $$;
-CREATE FUNCTION rr.condition(json bool) RETURNS text LANGUAGE sql VOLATILE AS $$
-	SELECT string_agg(rr.test(json), CASE WHEN random() < 0.8 THEN ' and ' ELSE ' or ' END) FROM generate_series(0, rr.pick(3))
+CREATE FUNCTION rr.condition(jsonic bool) RETURNS text LANGUAGE sql VOLATILE AS $$
+	SELECT string_agg(rr.test(jsonic), CASE WHEN random() < 0.8 THEN ' and ' ELSE ' or ' END) FROM generate_series(0, rr.pick(3))
 $$;
-CREATE FUNCTION rr.actions(json bool) RETURNS jsonb LANGUAGE sql VOLATILE AS $$
-	SELECT CASE rr.pick(CASE WHEN json THEN 6 ELSE 5 END)
+CREATE FUNCTION rr.actions(jsonic bool) RETURNS jsonb LANGUAGE sql VOLATILE AS $$
+	SELECT CASE rr.pick(CASE WHEN jsonic THEN 6 ELSE 5 END)
 		WHEN 0 THEN '[]'
 		WHEN 1 THEN jsonb_build_array(jsonb_build_object('set', jsonb_build_object('k.a', rr.pick(6)::text)))
 		WHEN 2 THEN jsonb_build_array(jsonb_build_object('set', jsonb_build_object('k.b', format('''v%s''::text', rr.pick(4)))))
@@ -31,9 +31,9 @@ CREATE FUNCTION rr.actions(json bool) RETURNS jsonb LANGUAGE sql VOLATILE AS $$
 		WHEN 4 THEN '[{"set": {"k.c": "k.c + 1", "k.d": "1 / (k.a - 2)"}}]'::jsonb
 		ELSE jsonb_build_array(jsonb_build_object('set', jsonb_build_object('j.x', rr.pick(4)::text))) END
 $$;
-CREATE FUNCTION rr.facts(n int, json bool) RETURNS SETOF jsonb LANGUAGE sql VOLATILE AS $$
+CREATE FUNCTION rr.facts(n int, jsonic bool) RETURNS SETOF jsonb LANGUAGE sql VOLATILE AS $$
 	SELECT jsonb_build_object('k', jsonb_build_object('a', nullif(rr.pick(7), 6), 'b', 'v' || rr.pick(4), 'c', nullif(rr.pick(7), 6), 'd', rr.pick(4), 'e', random() < 0.5))
-		|| CASE WHEN json THEN jsonb_build_object('j', CASE WHEN random() < 0.8 THEN jsonb_build_object('x', rr.pick(4)) ELSE '{}' END
+		|| CASE WHEN jsonic THEN jsonb_build_object('j', CASE WHEN random() < 0.8 THEN jsonb_build_object('x', rr.pick(4)) ELSE '{}' END
 			|| CASE WHEN random() < 0.8 THEN jsonb_build_object('s', 'v' || rr.pick(3)) ELSE '{}' END) ELSE '{}' END
 		FROM generate_series(1, n)
 $$;
