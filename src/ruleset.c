@@ -565,7 +565,7 @@ sf_ruleset_forgotten(void)
 bool
 sf_ruleset_is_current(SfRuleSet *set)
 {
-	/* one that was retired is no more the first of its entry */
+	/* one of several that nest is not the first of its entry */
 	return !set->in_use && is_settled(set->entry) && set->entry->sets != NIL &&
 		linitial(set->entry->sets) == set;
 }

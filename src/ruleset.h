@@ -249,7 +249,7 @@ typedef struct SfRuleSet
 	bool		in_use;
 	SubTransactionId use_subid;
 	List	   *counted;		/* rules with counts to hand on */
-	List	   *bindings;		/* to the relations of triggers, of fire_trigger */
+	List	   *bindings;		/* to the relations of triggers, of enforce */
 } SfRuleSet;
 
 extern void sf_ruleset_init(void);
