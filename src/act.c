@@ -104,33 +104,38 @@ sf_act_assign(SfRuleSet *set, SfRuleAction *action, const char **object, Bitmaps
 		*changed = bms_add_members(*changed, slots);
 }
 
+static Datum
+event_value(SfRuleSet *set, SfRuleAction *action, SfValue *value, const char *what)
+{
+	bool		isnull;
+	Datum		result = sf_ruleset_value(set, value, &isnull);
+
+	if (isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s of event \"%s\" is null", what, action->event)));
+	return result;
+}
+
 static void
 emit(SfFiring *firing, SfRuleAction *action)
 {
 	SfRuleSet  *set = firing->set;
-	bool		isnull;
-	Datum		subject;
 	SfEmission *emission = palloc0(sizeof(SfEmission));
+	SfEvent    *event = &emission->event;
 
 	firing->object = action->event;
-	subject = sf_ruleset_value(set, action->subject, &isnull);
-	if (isnull)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("subject of event \"%s\" is null", action->event)));
-	emission->event = action->event;
-	emission->subject = TextDatumGetCString(subject);
-	sf_flow_check_subject(emission->subject);
-	emission->context = action->event_context ?
-		sf_ruleset_json(set, action->event_context) : NULL;
+	emission->name = action->event;
+	event->subject_id = TextDatumGetCString(event_value(set, action, action->subject, "subject"));
+	event->occurred_at = action->at == NULL ? sf_clock_transaction() :
+		DatumGetTimestampTz(event_value(set, action, action->at, "time"));
+	/* here, where the error is the rule's, though it may be emitted later */
+	sf_flow_check_event(event);
+	event->context = action->event_context ? sf_ruleset_json(set, action->event_context) : NULL;
 	if (firing->options->emits_wait)
 		firing->verdict->emissions = lappend(firing->verdict->emissions, emission);
 	else
-	{
-		SfEvent		event = {emission->subject, sf_clock_transaction(), emission->context};
-
-		(void) sf_flow_events(emission->event, &event, 1);
-	}
+		(void) sf_flow_events(emission->name, event, 1);
 }
 
 /* f(rule_set text, rule text, facts jsonb) returns jsonb */

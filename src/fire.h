@@ -8,6 +8,7 @@
 #include "postgres.h"
 #include "nodes/pg_list.h"
 
+#include "event.h"
 #include "ruleset.h"
 
 typedef struct SfMessage
@@ -22,9 +23,8 @@ typedef struct SfMessage
 /* an event that is to be emitted when the row has passed */
 typedef struct SfEmission
 {
-	char	   *event;
-	char	   *subject;
-	Jsonb	   *context;		/* NULL: {} */
+	char	   *name;
+	SfEvent		event;
 } SfEmission;
 
 /* lives until sf_fire_end */

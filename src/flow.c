@@ -25,8 +25,8 @@
 #define MAX_DELAY	(301 * 366 * USECS_PER_DAY)
 #define MAX_ERROR_LENGTH	4000	/* bytes of an error that are kept */
 
-void
-sf_flow_check_subject(const char *subject_id)
+static void
+check_subject(const char *subject_id)
 {
 	if (*subject_id == '\0')
 		ereport(ERROR,
@@ -38,10 +38,10 @@ sf_flow_check_subject(const char *subject_id)
 				 errmsg("subject id is longer than %d bytes", MAX_SUBJECT_LENGTH)));
 }
 
-static void
-check_event(const SfEvent *event)
+void
+sf_flow_check_event(const SfEvent *event)
 {
-	sf_flow_check_subject(event->subject_id);
+	check_subject(event->subject_id);
 	if (TIMESTAMP_NOT_FINITE(event->occurred_at))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
@@ -205,7 +205,7 @@ sf_flow_events(const char *event, const SfEvent *events, int nevents)
 	ListCell   *lc;
 
 	for (int i = 0; i < nevents; i++)
-		check_event(&events[i]);
+		sf_flow_check_event(&events[i]);
 	sf_stats_count(SF_COUNT_EVENTS, nevents);
 	find_sops(event, &starts, &exits);
 	if (starts == NIL && exits == NIL)
@@ -260,7 +260,7 @@ sf_flow_start(const char *sop_id, const SfEvent *event)
 	bool		started;
 	int64		run_id;
 
-	check_event(event);
+	sf_flow_check_event(event);
 	sf_hold_start(sop_id);
 	sop = sf_definition_sop(sop_id);
 	if (sop == NULL)

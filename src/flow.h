@@ -20,8 +20,8 @@ extern int64 sf_flow_events(const char *event, const SfEvent *events, int nevent
 /* start one SOP; returns the run, or under reentry = 'ignore' the active one */
 extern int64 sf_flow_start(const char *sop_id, const SfEvent *event);
 
-/* an error when it cannot be a subject id; copies nothing */
-extern void sf_flow_check_subject(const char *subject_id);
+/* an error when its subject or its time cannot be one; copies nothing */
+extern void sf_flow_check_event(const SfEvent *event);
 
 /*
  * Endings of a task whose row the caller has removed, under the lock of its

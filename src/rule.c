@@ -381,7 +381,7 @@ static const char *const action_keys[][4] = {
 	[SF_DO_MESSAGE] = {"message", "code"},
 	[SF_DO_SET] = {"set"},
 	[SF_DO_RESULT] = {"result"},
-	[SF_DO_EMIT] = {"emit", "subject", "context"},
+	[SF_DO_EMIT] = {"emit", "subject", "context", "at"},
 	[SF_DO_CALL] = {"call"},
 };
 
@@ -509,6 +509,7 @@ compile_action(SfCompile *compile, SfRuleAction *action, Jsonb *object, int numb
 {
 	Oid			types[] = {TEXTOID, TEXTOID, JSONBOID};
 	char	   *subject;
+	char	   *at;
 	Jsonb	   *context;
 
 	action->kind = action_kind(object, number);
@@ -536,6 +537,9 @@ compile_action(SfCompile *compile, SfRuleAction *action, Jsonb *object, int numb
 			action->subject = sf_compile_value(compile, subject, TEXTOID, -1, false);
 			context = object_at(object, "context", number);
 			action->event_context = context ? sf_compile_json(compile, context) : NULL;
+			at = string_at(object, "at", number);
+			if (at != NULL)
+				action->at = sf_compile_value(compile, at, TIMESTAMPTZOID, -1, false);
 			break;
 		case SF_DO_CALL:
 			action->function = string_at(object, "call", number);

@@ -76,6 +76,7 @@ typedef struct SfRuleAction
 	char	   *event;			/* EMIT */
 	SfValue    *subject;
 	SfJsonText *event_context;	/* or NULL */
+	SfValue    *at;				/* when it happened; NULL: now */
 	char	   *function;		/* CALL: its name */
 	Oid			function_oid;
 	FmgrInfo	function_fn;

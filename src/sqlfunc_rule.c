@@ -25,7 +25,6 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
-#include "clock.h"
 #include "compat.h"
 #include "errors.h"
 #include "fire.h"
@@ -541,15 +540,6 @@ changed_row(SfRuleSet *set, SfBinding *binding, HeapTuple row, TupleDesc desc)
 	return n == 0 ? row : heap_modify_tuple_by_cols(row, desc, n, columns, values, nulls);
 }
 
-/* the row has passed */
-static void
-emit(const SfEmission *emission)
-{
-	SfEvent		event = {emission->subject, sf_clock_transaction(), emission->context};
-
-	(void) sf_flow_events(emission->event, &event, 1);
-}
-
 static SfRuleSet *
 set_of_trigger(FunctionCallInfo fcinfo, const TriggerData *trigdata)
 {
@@ -622,7 +612,11 @@ sopflow_enforce(PG_FUNCTION_ARGS)
 		deny(set, &verdict, trigdata->tg_relation);
 	row = changed_row(set, binding, row, RelationGetDescr(trigdata->tg_relation));
 	foreach(lc, verdict.emissions)
-		emit(lfirst(lc));
+	{
+		SfEmission *emission = lfirst(lc);
+
+		(void) sf_flow_events(emission->name, &emission->event, 1);
+	}
 	sf_fire_end(set);
 	return PointerGetDatum(row);
 }
