@@ -44,7 +44,9 @@ COMMENT ON COLUMN sopflow.guard_part.relation IS 'Guarded table';
 COMMENT ON COLUMN sopflow.guard_part.part IS 'OID of the table or of a partition';
 
 -- On DELETE a later trigger has nothing to change, and another guard only
--- where its rules set fields.  A clone stands for the trigger that it was made
+-- where its rules set a column that the first one looks at.  They name it with
+-- or without the fact; other spellings than of plain or quoted names may mean
+-- any column.  A clone stands for the trigger that it was made
 -- from, if that is of a guarded table too.
 CREATE VIEW sopflow.guard_later AS
 	SELECT g.relation, g.rule_set, t.oid AS later_id, t.tgname AS later, t.tgrelid::regclass AS later_relation,
@@ -56,8 +58,19 @@ CREATE VIEW sopflow.guard_later AS
 	LEFT JOIN sopflow.guard_trigger o ON o.trigger_id = t.oid
 	WHERE g.event <> 'DELETE'
 		AND (t.tgfoid <> 'sopflow.enforce()'::regprocedure
-			OR EXISTS (SELECT FROM sopflow.rule r WHERE r.rule_set = o.rule_set AND r.enabled
-				AND r.actions @? '$[*].set'))
+			OR EXISTS (SELECT FROM sopflow.rule r
+				JOIN sopflow.guarded e ON e.relation = g.relation AND e.rule_set = g.rule_set
+				JOIN pg_catalog.pg_attribute a ON a.attrelid = g.relation AND a.attnum > 0 AND NOT a.attisdropped
+					AND (e.columns IS NULL OR a.attname = ANY (e.columns))
+				CROSS JOIN LATERAL pg_catalog.jsonb_path_query(r.actions, '$[*].set ? (@.type() == "object")') AS s(fields)
+				CROSS JOIN LATERAL pg_catalog.jsonb_object_keys(s.fields) AS k(key)
+				WHERE r.rule_set = o.rule_set AND r.enabled
+					AND CASE WHEN k.key !~ '^[ \t\n\r\f]*(?:"(?:[^"]|"")+"|[^\u0001-\u0040\u005B-\u005E\u0060\u007B-\u007F][^\u0001-\u0023\u0025-\u002F\u003A-\u0040\u005B-\u005E\u0060\u007B-\u007F]*)(?:[ \t\n\r\f]*\.[ \t\n\r\f]*(?:"(?:[^"]|"")+"|[^\u0001-\u0040\u005B-\u005E\u0060\u007B-\u007F][^\u0001-\u0023\u0025-\u002F\u003A-\u0040\u005B-\u005E\u0060\u007B-\u007F]*))?[ \t\n\r\f]*$'
+						THEN true
+						ELSE pg_catalog.parse_ident(k.key)::name[] = ARRAY['new', a.attname]
+							OR pg_catalog.parse_ident(k.key)::name[] = ARRAY[a.attname]
+								AND NOT EXISTS (SELECT FROM sopflow.rule_fact f WHERE f.rule_set = r.rule_set AND f.fact = a.attname)
+						END))
 		AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger f
 			JOIN sopflow.guard_part fp ON fp.relation = g.relation AND fp.part = f.tgrelid
 			WHERE f.oid = t.tgparentid)

@@ -273,7 +273,47 @@ SELECT * FROM sopflow.health_guards;
 UPDATE sopflow.rule SET actions = '[{"set":{"new.status":"''new''"}}]' WHERE rule_set = 'tidy';
 SELECT sopflow.guard('leads', 'tidy');
 SELECT severity, code, message, hint FROM sopflow.health_guards ORDER BY message;
+-- and only where these are among the columns that the earlier one looks at
+SELECT sopflow.guard('leads', 'leads', '{rep_id,"Odd \"name"}');
+SELECT sopflow.guard('leads', 'more', '{status,rep_id}');
+SELECT sopflow.guard('leads', 'tidy');
+SELECT message FROM sopflow.health_guards ORDER BY message;
+SELECT sopflow.guard('leads', 'more', '{rep_id}');
+SELECT sopflow.guard('leads', 'tidy');
+SELECT * FROM sopflow.health_guards;
+UPDATE sopflow.rule SET actions = '[{"set":{"new.status":"''new''"}},{"message":"x"},{"set":{"new.c":"''c''","new.\"Odd \"\"name\"":"1"}}]' WHERE rule_set = 'tidy';
+SELECT message FROM sopflow.health_guards ORDER BY message;
+SELECT sopflow.guard('leads', 'tidy', '{status}');
+-- not by a rule that is disabled, nor by an earlier one of the guards
+UPDATE sopflow.rule SET enabled = false WHERE rule_set = 'tidy';
+SELECT * FROM sopflow.health_guards;
+INSERT INTO sopflow.rule (rule_set, rule, actions) VALUES ('leads', 'first', '[{"set":{"new.status":"''new''"}}]');
+SELECT * FROM sopflow.health_guards;
+DELETE FROM sopflow.rule WHERE rule_set = 'leads';
+-- every spelling of a field; what is not understood may be one
+INSERT INTO sopflow.rule_fact (rule_set, fact, type) VALUES ('tidy', 'total', 'int'), ('tidy', 'ctx', 'jsonb');
+BEGIN;
+CREATE FUNCTION warned(key text, rule_set text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE sopflow.rule r SET enabled = true, actions = jsonb_build_array(jsonb_build_object('set', jsonb_build_object(key, '1'))) WHERE r.rule_set = 'tidy';
+	RETURN (SELECT string_agg(l.events, ' | ') FROM sopflow.guard_later l WHERE l.rule_set = $2);
+END $$;
+SELECT sopflow.guard('leads', 'more');
+SELECT key, warned(key, 'leads') AS some, warned(key, 'more') AS every FROM unnest(ARRAY['new.rep_id', 'NEW.Rep_ID', ' "new" . "rep_id" ', 'new."Rep_id"', 'new.c',
+	'new."Odd ""name"', 'new."odd ""name"', '(new.rep_id)', 'rep_id', 'c', 'total', 'ctx.rep_id', 'ctx', 'old.rep_id', 'nothing.rep_id', 'new.rep_idx', 'été', '', 'new.', '"']) key;
+-- a scalar fact hides the field of its name
+INSERT INTO sopflow.rule_fact (rule_set, fact, type) VALUES ('tidy', 'rep_id', 'int');
+SELECT key, warned(key, 'leads') FROM unnest('{rep_id,new.rep_id}'::text[]) key;
+-- drafts hold anything
+UPDATE sopflow.rule_set SET enabled = false WHERE rule_set = 'tidy';
+SELECT actions, (SELECT count(*) FROM sopflow.guard_later WHERE rule_set = 'leads') FROM sopflow.rule WHERE rule_set = 'tidy' AND actions <> '[]';
+UPDATE sopflow.rule SET actions = '[{"set":"new.rep_id"},["new.rep_id"],"set",{"set":["new.rep_id"]},null]' WHERE rule_set = 'tidy';
+SELECT count(*) FROM sopflow.guard_later WHERE rule_set = 'leads';
+UPDATE sopflow.rule SET actions = '"set"' WHERE rule_set = 'tidy';
+SELECT count(*) FROM sopflow.guard_later WHERE rule_set = 'leads';
+ROLLBACK;
 SELECT sopflow.unguard('leads', 'tidy'), sopflow.unguard('leads', 'more');
+SELECT sopflow.guard('leads', 'leads');
 SELECT * FROM sopflow.health_guards;
 
 \echo --- owners that changed
