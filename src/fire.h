@@ -108,4 +108,22 @@ extern bool sf_act_hook(SfFiring *firing, SfHook hook, const SfRule *rule, SfTru
 /* add to the verdict's result */
 extern void sf_act_result(SfFiring *firing, Jsonb *object);
 
+/* ---- in denial.c ---- */
+
+/* what an error SF010 said */
+typedef struct SfDenial
+{
+	char	   *code;			/* of the first denial; NULL: none */
+	char	   *text;			/* of all denials, a line each */
+	char	   *rule;			/* the first that denied */
+	char	   *rule_set;
+	char	   *detail;			/* with the values that were read */
+} SfDenial;
+
+/* the last one of this session, valid until the next; NULL: there was none */
+extern const SfDenial *sf_fire_denial(void);
+
+/* keep what the verdict says, which denies, as the last one */
+extern const SfDenial *sf_fire_keep_denial(const SfRuleSet *set, const SfVerdict *verdict);
+
 #endif							/* SF_FIRE_H */

@@ -477,37 +477,24 @@ binding_for(SfRuleSet *set, Relation rel)
 static void
 deny(SfRuleSet *set, const SfVerdict *verdict, Relation rel)
 {
-	StringInfoData detail;
+	const SfDenial *denial = sf_fire_keep_denial(set, verdict);
 	SfMessage  *first = NULL;
 	ListCell   *lc;
-	int			n = 0;
 
-	initStringInfo(&detail);
 	foreach(lc, verdict->messages)
 	{
-		SfMessage  *message = lfirst(lc);
-
-		if (!message->denies)
-			continue;
-		if (first == NULL)
-			first = message;
-		if (n++ > 0)
-			appendStringInfo(&detail, "\n%s\n", message->text);
-		appendStringInfo(&detail, "Rule \"%s\" of rule set \"%s\"", message->rule->name, set->name);
-		if (message->code != NULL)
-			appendStringInfo(&detail, ", code %s", message->code);
-		if (message->values != NULL && message->values[0] != '\0')
-			appendStringInfo(&detail, ", with %s", message->values);
-		appendStringInfoChar(&detail, '.');
+		first = lfirst(lc);
+		if (first->denies)
+			break;
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_SF_DENIED),
 			 errmsg("%s", first->text),
-			 errdetail_internal("%s", detail.data),
+			 errdetail_internal("%s", denial->detail),
 			 err_generic_string(PG_DIAG_SCHEMA_NAME,
 								get_namespace_name(RelationGetNamespace(rel))),
 			 err_generic_string(PG_DIAG_TABLE_NAME, RelationGetRelationName(rel)),
-			 err_generic_string(PG_DIAG_CONSTRAINT_NAME, first->rule->name)));
+			 err_generic_string(PG_DIAG_CONSTRAINT_NAME, denial->rule)));
 }
 
 /* the row with what rules have set */

@@ -49,6 +49,9 @@ END $$;
 SELECT * FROM try('INSERT INTO leads (id, amount) VALUES (9, -9)');
 SELECT state FROM try('INSERT INTO leads (id, amount) VALUES (9, 9)');
 SELECT state, rule FROM try('DELETE FROM leads WHERE id = 9');
+-- what the last one said stays in memory, and nothing of those before
+SELECT DISTINCT t.state FROM generate_series(1, 1000) i, try(format('INSERT INTO leads (id, amount) VALUES (9, -%s)', i)) t;
+SELECT count(*), max(total_bytes) < 10000 FROM pg_backend_memory_contexts WHERE name = 'sopflow denial';
 
 \echo --- UPDATE
 UPDATE leads SET owner_id = 1, note = ' c ' WHERE id = 1 RETURNING *;
