@@ -1,6 +1,6 @@
 /*
  * sqlfunc_convert.c
- *	  Functions that convert texts of rule files.
+ *	  Functions that convert texts of rules.
  */
 #include "postgres.h"
 
@@ -9,9 +9,11 @@
 #include "utils/jsonb.h"
 
 #include "convert.h"
+#include "rename.h"
 
 PG_FUNCTION_INFO_V1(sopflow_convert_expression);
 PG_FUNCTION_INFO_V1(sopflow_convert_action);
+PG_FUNCTION_INFO_V1(sopflow_copy_rules_text);
 
 static void
 demand_arguments(FunctionCallInfo fcinfo)
@@ -52,4 +54,42 @@ sopflow_convert_action(PG_FUNCTION_ARGS)
 	language = sf_convert_language(text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	PG_RETURN_JSONB_P(sf_convert_action(text_to_cstring(PG_GETARG_TEXT_PP(0)), language,
 										file_path(fcinfo)));
+}
+
+static SfRename *
+names_of(Jsonb *columns, int *nnames)
+{
+	JsonbIterator *it = JsonbIteratorInit(&columns->root);
+	JsonbIteratorToken token;
+	JsonbValue	v;
+	SfRename   *names = palloc((JB_ROOT_COUNT(columns) + 1) * sizeof(SfRename));
+
+	*nnames = 0;
+	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			names[*nnames].from = pnstrdup(v.val.string.val, v.val.string.len);
+		else if (token == WJB_VALUE && v.type == jbvString)
+			names[(*nnames)++].to = pnstrdup(v.val.string.val, v.val.string.len);
+		else if (token != WJB_BEGIN_OBJECT && token != WJB_END_OBJECT)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("columns must be an object of names in strings")));
+	}
+	return names;
+}
+
+/* (text, columns, template) */
+Datum
+sopflow_copy_rules_text(PG_FUNCTION_ARGS)
+{
+	char	   *source = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	int			nnames;
+	SfRename   *names = names_of(PG_GETARG_JSONB_P(1), &nnames);
+
+	/* texts of drafts may be anything */
+	if (nnames > 0)
+		source = PG_GETARG_BOOL(2) ? sf_rename_in_template(source, names, nnames) :
+			sf_rename_in_sql(source, names, nnames);
+	PG_RETURN_TEXT_P(cstring_to_text(source));
 }

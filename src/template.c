@@ -124,6 +124,9 @@ sf_template_split(const char *text)
 					 errhint("A literal \"{{\" is written \"\\{{\".")));
 		bar = find_default(p, end);
 		part = palloc0(sizeof(SfTemplatePart));
+		while (p < end && isspace((unsigned char) *p))
+			p++;
+		part->start = p - text;
 		part->expression = trimmed(p, bar ? bar : end);
 		part->otherwise = bar ? trimmed(bar + 1, end) : NULL;
 		parts = lappend(parts, part);

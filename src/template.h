@@ -16,6 +16,7 @@ typedef struct SfTemplatePart
 {
 	char	   *literal;		/* NULL: expression */
 	char	   *expression;
+	int			start;			/* of the expression, in the text */
 	char	   *otherwise;		/* NULL: none was given */
 } SfTemplatePart;
 

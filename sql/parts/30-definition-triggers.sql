@@ -105,7 +105,7 @@ BEGIN
 	-- loading writes with the rights of its caller
 	FOR f IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'sopflow'::regnamespace
 		AND (p.proname IN ('load_rules', 'export_rules', 'convert_expression', 'convert_action')
-			OR starts_with(p.proname, 'rule_file_'))
+			OR starts_with(p.proname, 'rule_file_') OR starts_with(p.proname, 'copy_rules'))
 	LOOP
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', f, role);
 	END LOOP;
