@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include <errno.h>
 #include <limits.h>
 
 #include "miscadmin.h"
@@ -21,6 +22,7 @@ char	   *sf_guc_databases = NULL;
 int			sf_guc_history_retention = SF_DEFAULT_RETENTION_MIN;
 int			sf_guc_max_databases = SF_DEFAULT_MAX_DATABASES;
 int			sf_guc_reconcile_interval = SF_DEFAULT_RECONCILE_S;
+char	   *sf_guc_rep_id = NULL;
 bool		sf_guc_restoring = false;
 int			sf_guc_workers = SF_DEFAULT_WORKERS;
 
@@ -36,6 +38,22 @@ check_databases(char **newval, void **extra, GucSource source)
 	list_free(names);
 	pfree(list);
 	return valid;
+}
+
+/* a number, or nothing */
+static bool
+check_rep_id(char **newval, void **extra, GucSource source)
+{
+	char	   *end;
+
+	if ((*newval)[0] == '\0')
+		return true;
+	errno = 0;
+	(void) strtoll(*newval, &end, 10);
+	if (errno == 0 && *end == '\0' && end != *newval)
+		return true;
+	GUC_check_errdetail("It must be the rep_id of a sales rep, or empty.");
+	return false;
 }
 
 void
@@ -87,6 +105,14 @@ sf_guc_init(void)
 							&sf_guc_reconcile_interval,
 							SF_DEFAULT_RECONCILE_S, SF_MIN_RECONCILE_S, SF_MAX_RECONCILE_S,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+
+	DefineCustomStringVariable("sopflow.rep_id",
+							   "Sales rep on whose behalf a role that is no rep itself asks for leads.",
+							   "Read by the CRM pack; empty: nobody.",
+							   &sf_guc_rep_id,
+							   "",
+							   PGC_USERSET, 0,
+							   check_rep_id, NULL, NULL);
 
 	DefineCustomBoolVariable("sopflow.restoring",
 							 "Take definitions as they are and hold the database, while a dump is restored.",

@@ -28,6 +28,7 @@ extern char *sf_guc_databases;		/* databases that the launcher serves */
 extern int	sf_guc_history_retention;	/* minutes */
 extern int	sf_guc_max_databases;	/* slots in shared memory */
 extern int	sf_guc_reconcile_interval;	/* seconds */
+extern char *sf_guc_rep_id;		/* of the CRM pack, empty when off */
 extern bool sf_guc_restoring;
 extern int	sf_guc_workers;			/* workers a database */
 

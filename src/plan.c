@@ -11,6 +11,7 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
@@ -506,6 +507,73 @@ sf_plan_command(const char *sql, SfRowFn fn, void *arg)
 	check_result(SPI_execute(sql, false, 0), sql);
 	processed = hand_out(fn, arg, frame.caller);
 	leave(&frame);
+	return processed;
+}
+
+/* --- statements made from patterns --- */
+
+typedef struct SfTextPlan
+{
+	uint64		hash;			/* of the text */
+	char	   *sql;
+	SPIPlanPtr	plan;
+} SfTextPlan;
+
+/* the plan is prepared within SPI_connect */
+static SPIPlanPtr
+text_plan(const char *sql, int nargs, const Oid *types)
+{
+	static HTAB *text_plans = NULL;
+	uint64		hash = hash_bytes_extended((const unsigned char *) sql, strlen(sql), 0);
+	SfTextPlan *entry;
+	SPIPlanPtr	plan;
+	char	   *kept;
+	bool		found;
+
+	if (text_plans == NULL)
+	{
+		HASHCTL		ctl = {.keysize = sizeof(uint64), .entrysize = sizeof(SfTextPlan)};
+
+		text_plans = hash_create("sopflow text plans", 32, &ctl, HASH_ELEM | HASH_BLOBS);
+	}
+	entry = hash_search(text_plans, &hash, HASH_FIND, NULL);
+	if (entry != NULL && strcmp(entry->sql, sql) == 0)
+		return entry->plan;
+	plan = SPI_prepare(sql, nargs, (Oid *) types);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare statement: %s: %s", SPI_result_code_string(SPI_result), sql);
+	SPI_keepplan(plan);
+	kept = MemoryContextStrdup(TopMemoryContext, sql);
+	entry = hash_search(text_plans, &hash, HASH_ENTER, &found);
+	if (found)
+	{
+		SPI_freeplan(entry->plan);
+		pfree(entry->sql);
+	}
+	entry->plan = plan;
+	entry->sql = kept;
+	return plan;
+}
+
+uint64
+sf_plan_text(Oid role, const char *sql, int nargs, const Oid *types, const Datum *values,
+			 const char *nulls, SfRowFn fn, void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	SfIdentity	saved;
+	uint64		processed;
+
+	GetUserIdAndSecContext(&saved.userid, &saved.sec_context);
+	if (OidIsValid(role))
+		SetUserIdAndSecContext(role, saved.sec_context | SECURITY_LOCAL_USERID_CHANGE |
+							   SECURITY_RESTRICTED_OPERATION);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	check_result(SPI_execute_plan(text_plan(sql, nargs, types), (Datum *) values, nulls, false, 0),
+				 sql);
+	processed = hand_out(fn, arg, caller);
+	SPI_finish();
+	SetUserIdAndSecContext(saved.userid, saved.sec_context);
 	return processed;
 }
 

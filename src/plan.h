@@ -13,6 +13,7 @@
 #include "access/tupdesc.h"
 #include "nodes/params.h"
 #include "parser/parse_node.h"
+#include "utils/builtins.h"
 
 typedef enum SfPlan
 {
@@ -98,6 +99,14 @@ extern uint64 sf_plan_run(SfPlan which, const Datum *values, const char *nulls,
 extern uint64 sf_plan_command(const char *sql, SfRowFn fn, void *arg);
 
 /*
+ * Run a statement that is made from few patterns (the names of a schema), and
+ * keep its plan.  With the rights of `role`, restricted, or, InvalidOid, as we
+ * are; under the settings that are there, so that triggers find theirs.
+ */
+extern uint64 sf_plan_text(Oid role, const char *sql, int nargs, const Oid *types,
+						   const Datum *values, const char *nulls, SfRowFn fn, void *arg);
+
+/*
  * Run a query that belongs to a user with the rights of `owner`, restricted,
  * read-only, under `search_path` (NULL: the pinned one).
  */
@@ -125,6 +134,14 @@ extern void sf_plan_forget(struct _SPI_plan *plan);
  */
 extern uint64 sf_plan_execute(struct _SPI_plan *plan, ParamListInfo params, bool newest,
 							  int max_rows, SfRowFn fn, void *arg);
+
+/* a parameter of a statement that may be null */
+static inline void
+sf_put_text(Datum *value, char *null, const char *text)
+{
+	*null = text == NULL ? 'n' : ' ';
+	*value = text == NULL ? (Datum) 0 : CStringGetTextDatum(text);
+}
 
 /*
  * Copies of a column of a row, in the current context.  NULL or the default

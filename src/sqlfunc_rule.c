@@ -30,6 +30,7 @@
 #include "fire.h"
 #include "flow.h"
 #include "ident.h"
+#include "operation.h"
 #include "plan.h"
 
 PG_FUNCTION_INFO_V1(sopflow_fire);
@@ -555,6 +556,7 @@ sopflow_enforce(PG_FUNCTION_ARGS)
 	SfBinding  *binding;
 	SfVerdict	verdict;
 	SfRuleScope scope;
+	SfRowWrite	write;
 	TupleTableSlot *new = NULL;
 	TupleTableSlot *old = NULL;
 	HeapTuple	row;
@@ -592,9 +594,11 @@ sopflow_enforce(PG_FUNCTION_ARGS)
 		sf_frame_give_row(set->frame, binding->new, new, binding->new_map);
 	if (binding->old != NULL)
 		sf_frame_give_row(set->frame, binding->old, old, binding->old_map);
+	sf_operation_row_begin(&write, trigdata);
 	sf_ruleset_enter(set, &scope);
 	sf_fire_run(set, &options, &verdict);
 	sf_ruleset_leave(&scope);
+	sf_operation_row_end(&write);
 	if (!verdict.allowed)
 		deny(set, &verdict, trigdata->tg_relation);
 	row = changed_row(set, binding, row, RelationGetDescr(trigdata->tg_relation));

@@ -153,3 +153,17 @@ REVOKE ALL ON SCHEMA sopflow FROM PUBLIC;
 -- The owner of a watched partitioned table makes its trigger anew with every
 -- partition; without a watch it does nothing, and the schema stays closed.
 GRANT EXECUTE ON FUNCTION sopflow.intake() TO PUBLIC;
+-- Functions of the CRM pack have no rights but their caller's, and everybody
+-- may know the time.
+GRANT EXECUTE ON FUNCTION sopflow.now() TO PUBLIC;
+DO $$
+DECLARE
+	f regprocedure;
+BEGIN
+	FOR f IN SELECT p.oid FROM pg_catalog.pg_proc p
+		WHERE p.pronamespace = 'sopflow'::regnamespace AND p.proname LIKE 'crm\_%'
+	LOOP
+		EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO PUBLIC', f);
+	END LOOP;
+END
+$$;
