@@ -244,13 +244,13 @@ BEGIN
 		CREATE FUNCTION hold_limit(rep_id bigint) RETURNS int LANGUAGE sql STABLE SECURITY DEFINER
 			SET search_path = %1$I, pg_temp
 			AS $b$
-			SELECT coalesce(
-				(SELECT o.value FROM unnest(ARRAY['rep:' || r.rep_id, 'team:' || r.team, 'level:' || r.level]) WITH ORDINALITY AS s(scope, n)
-					JOIN sopflow.rule_param_override o ON (o.rule_set, o.param, o.scope) = (p.rule_set, p.param, s.scope)
-					ORDER BY s.n LIMIT 1),
-				p.value)::int
-			FROM sales_reps r, sopflow.rule_param p
-			WHERE r.rep_id = $1 AND p.rule_set = %2$L AND p.param = 'max_hold'
+			SELECT (CASE WHEN o.rule_set IS NULL THEN p.value ELSE o.value END)::int
+			FROM sales_reps r JOIN sopflow.rule_param p ON p.rule_set = %2$L AND p.param = 'max_hold'
+			LEFT JOIN LATERAL (SELECT v.rule_set, v.value
+				FROM unnest(ARRAY['rep:' || r.rep_id, 'team:' || r.team, 'level:' || r.level]) WITH ORDINALITY AS s(scope, n)
+				JOIN sopflow.rule_param_override v ON (v.rule_set, v.param, v.scope) = (p.rule_set, p.param, s.scope)
+				ORDER BY s.n LIMIT 1) o ON true
+			WHERE r.rep_id = $1
 			$b$
 		$f$, schema, sopflow.crm_prefix(schema) || 'opportunity_claim');
 	COMMENT ON FUNCTION hold_limit(bigint) IS 'How many leads the rep may hold: parameter max_hold, or its override for the rep, the team, the level';

@@ -146,6 +146,9 @@ BEGIN
 			$$old.recycle_at is not null and new.recycle_at is null$$,
 			format($$[{"emit": %s, "subject": "old.opportunity_id::text"}]$$, to_json(prefix || 'OPPORTUNITY_SAFE'))::jsonb);
 
+	-- with which recycle_at of all leads is computed so far
+	UPDATE recycle_state SET position = 9223372036854775807, rules = (SELECT format('%s %s.%s', s.rule_set, s.revision, s.param_revision)
+		FROM sopflow.rule_set s WHERE s.rule_set = recycle);
 	PERFORM sopflow.guard('opportunities', claim, '{owner_id,status}');
 	PERFORM sopflow.guard('opportunities', recycle, '{owner_id,status,locked,claimed_at,last_contact_at,last_call_at,level,category,recycle_at}');
 	PERFORM sopflow.guard('opportunities', unbind, '{owner_id}');
@@ -161,13 +164,14 @@ DECLARE
 	sop text;
 BEGIN
 	PERFORM set_config('search_path', format('%I, pg_temp', schema), true);
-	INSERT INTO sopflow.action (action, delivery, handler, description) VALUES
-		('SEND_GREETING', 'queue', NULL, 'Greet a new client'),
-		('PUSH_CASE', 'queue', NULL, 'Send a client a case that fits'),
-		('SEND_REG_LINK', 'queue', NULL, 'Send a client a link to a registration form'),
-		('FOLLOW_UP', 'queue', NULL, 'Ask a client how it went'),
-		(prefix || 'REMIND_OWNER', 'queue', NULL, 'Tell a sales rep that a lead is about to be lost'),
-		(prefix || 'RECYCLE_OPPORTUNITY', 'call', format('%I.recycle_due', schema), 'Put a lead back into the public pool')
+	-- a lead that somebody has locked is tried again for hours
+	INSERT INTO sopflow.action (action, delivery, handler, max_attempts, description) VALUES
+		('SEND_GREETING', 'queue', NULL, 5, 'Greet a new client'),
+		('PUSH_CASE', 'queue', NULL, 5, 'Send a client a case that fits'),
+		('SEND_REG_LINK', 'queue', NULL, 5, 'Send a client a link to a registration form'),
+		('FOLLOW_UP', 'queue', NULL, 5, 'Ask a client how it went'),
+		(prefix || 'REMIND_OWNER', 'queue', NULL, 5, 'Tell a sales rep that a lead is about to be lost'),
+		(prefix || 'RECYCLE_OPPORTUNITY', 'call', format('%I.recycle_due', schema), 20, 'Put a lead back into the public pool')
 		ON CONFLICT DO NOTHING;
 	FOREACH sop IN ARRAY ARRAY['customer_care_sop', 'material_sop', 'opportunity_reminder_sop', 'opportunity_recycle_sop'] LOOP
 		IF EXISTS (SELECT FROM sopflow.sop s WHERE s.sop_id = prefix || sop) THEN
