@@ -128,6 +128,32 @@ compute_anew(SfCrm *crm, int max)
 									  crm->schema), 3, types, values, NULL, NULL, NULL);
 }
 
+/*
+ * The same for certain leads, if their turn has not come since the rules have
+ * changed: their tasks are of the time before.
+ */
+static void
+compute_these(SfCrm *crm)
+{
+	static const Oid types[] = {INT8ARRAYOID, TEXTOID};
+	Datum		values[2] = {sf_crm_ids_array(&crm->call->ids)};
+	char	   *rules = sf_leadlog_rules(crm->relid, "opportunity_recycle");
+
+	if (rules == NULL)
+		return;
+	values[1] = CStringGetTextDatum(rules);
+	sf_plan_text(InvalidOid,
+				 psprintf("WITH b AS (SELECT o.opportunity_id FROM %1$s.opportunities o,"
+						  " %1$s.recycle_state s WHERE o.owner_id IS NOT NULL"
+						  " AND o.opportunity_id = ANY ($1)"
+						  " AND (s.rules IS DISTINCT FROM $2 OR o.opportunity_id > s.position)"
+						  " ORDER BY o.opportunity_id FOR NO KEY UPDATE OF o)"
+						  " UPDATE %1$s.opportunities o SET recycle_at ="
+						  " CASE WHEN o.recycle_at IS NULL THEN 'infinity'::timestamptz END"
+						  " FROM b WHERE o.opportunity_id = b.opportunity_id", crm->schema),
+				 2, types, values, NULL, NULL, NULL);
+}
+
 List *
 sf_crm_recycle(SfCrmCall *call, int max, bool dry_run)
 {
@@ -140,6 +166,8 @@ sf_crm_recycle(SfCrmCall *call, int max, bool dry_run)
 	sf_crm_open(&crm, call);
 	if (these)
 		values[2] = sf_crm_ids_array(&call->ids);
+	if (!dry_run && these)
+		compute_these(&crm);
 	else if (!dry_run)
 		compute_anew(&crm, max);
 	/* whoever works on a lead right now decides about it: no waiting, so no deadlock */
