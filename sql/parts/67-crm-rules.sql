@@ -143,7 +143,7 @@ BEGIN
 			$$new.recycle_at is not null and (new.recycle_at is distinct from old.recycle_at or new.owner_id is distinct from old.owner_id) and param.remind_before is not null$$,
 			format($$[{"emit": %s, "subject": "new.opportunity_id::text", "at": "new.recycle_at - param.remind_before", "context": {"owner_id": "{{new.owner_id}}", "recycle_at": "{{new.recycle_at}}"}}]$$, to_json(prefix || 'OPPORTUNITY_EXPIRING'))::jsonb),
 		(recycle, 'calm', 'Nothing to remind of any more', 50,
-			$$old.recycle_at is not null and new.recycle_at is null$$,
+			$$old.recycle_at is not null and (new.recycle_at is null or param.remind_before is null and (new.recycle_at <> old.recycle_at or new.owner_id <> old.owner_id))$$,
 			format($$[{"emit": %s, "subject": "old.opportunity_id::text"}]$$, to_json(prefix || 'OPPORTUNITY_SAFE'))::jsonb);
 
 	-- with which recycle_at of all leads is computed so far
