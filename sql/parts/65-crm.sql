@@ -118,9 +118,12 @@ COMMENT ON FUNCTION sopflow.crm_recycle(name, int, bool, bigint[]) IS
 CREATE FUNCTION sopflow.crm_prefix(schema name) RETURNS text LANGUAGE sql STABLE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT CASE WHEN EXISTS (SELECT FROM sopflow.rule_set s WHERE s.rule_set = 'opportunity_claim'
-			AND NOT EXISTS (SELECT FROM sopflow.rule_fact f WHERE f.rule_set = s.rule_set AND f.fact = 'new'
-				AND f.type = to_regtype(format('%I.opportunities', $1))))
+	-- sets of a table that was dropped are replaced
+	SELECT CASE WHEN EXISTS (SELECT FROM sopflow.rule_set s
+			LEFT JOIN sopflow.rule_fact f ON f.rule_set = s.rule_set AND f.fact = 'new'
+			WHERE s.rule_set IN ('opportunity_claim', 'opportunity_unbind', 'opportunity_recycle')
+				AND (f.fact IS NULL OR EXISTS (SELECT FROM pg_type t WHERE t.oid = f.type
+					AND t.oid IS DISTINCT FROM to_regtype(format('%I.opportunities', $1)))))
 		THEN $1 || '.' ELSE '' END
 $$;
 COMMENT ON FUNCTION sopflow.crm_prefix(name) IS 'What the names of rule sets, SOPs, events and actions of this schema begin with: nothing, unless another schema has them';

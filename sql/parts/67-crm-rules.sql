@@ -15,6 +15,8 @@ DECLARE
 BEGIN
 	-- the rule sets keep this path for their texts
 	PERFORM set_config('search_path', format('%I, pg_temp', schema), true);
+	-- those of a table that was dropped
+	DELETE FROM sopflow.rule_set s WHERE s.rule_set IN (claim, recycle, unbind);
 
 	-- Who may get a lead, however it is written
 	INSERT INTO sopflow.rule_set (rule_set, description, param_scopes) VALUES
@@ -27,8 +29,9 @@ BEGIN
 		(claim, 'open_tasks', 'bigint', 'select count(*) from rep_tasks t where t.done_at is null and (t.opportunity_id = new.opportunity_id and (t.rep_id is null or t.rep_id = new.owner_id) or t.opportunity_id is null and t.rep_id = new.owner_id)');
 	INSERT INTO sopflow.rule_quota (rule_set, quota, query, lock_key) VALUES
 		(claim, 'held', 'select count(*) from opportunities o where o.owner_id = new.owner_id and o.status <> all (param.closed)', $$'rep:' || new.owner_id$$),
-		-- what this statement has claimed is not in the log yet
-		(claim, 'claimed_today', $$select (select count(*) from opportunity_log l where l.to_owner = new.owner_id and l.ok and l.operation = 'CLAIM' and l.logged_at >= date_trunc('day', sopflow.now(), param.time_zone)) + (select count(*) from opportunities o where o.owner_id = new.owner_id and o.claimed_at = sopflow.now() and o.acquired_by = 'CLAIM' and not exists (select from opportunity_log l where l.opportunity_id = o.opportunity_id and l.to_owner = new.owner_id and l.ok and l.operation = 'CLAIM' and l.logged_at = sopflow.now()))$$, $$'rep:' || new.owner_id$$);
+		-- what this statement has claimed is not in the log yet: rows of this transaction
+		-- (whatever claimed_at they were given) that the log shows with another owner
+		(claim, 'claimed_today', $$select (select count(*) from opportunity_log l where l.to_owner = new.owner_id and l.ok and l.operation = 'CLAIM' and l.logged_at >= date_trunc('day', sopflow.now(), param.time_zone)) + (select count(*) from opportunities o where o.owner_id = new.owner_id and o.acquired_by = 'CLAIM' and age(o.xmin) <= 0 and (select l.to_owner from opportunity_log l where l.opportunity_id = o.opportunity_id and l.ok order by l.log_id desc limit 1) is distinct from new.owner_id)$$, $$'rep:' || new.owner_id$$);
 	INSERT INTO sopflow.rule_param (rule_set, param, type, value, description) VALUES
 		(claim, 'max_hold', 'int', '100', 'Leads that a rep may hold, closed ones not counted; null: any number'),
 		(claim, 'cool_down', 'interval', '72 hours', 'How long a lead cannot be claimed by the rep who had it last; null: no time'),
@@ -161,7 +164,9 @@ CREATE FUNCTION sopflow.crm_make_sops(schema name) RETURNS void LANGUAGE plpgsql
 AS $make$
 DECLARE
 	prefix CONSTANT text := sopflow.crm_prefix(schema);
-	sop text;
+	base text;
+	id text;
+	subjects regclass;
 BEGIN
 	PERFORM set_config('search_path', format('%I, pg_temp', schema), true);
 	-- a lead that somebody has locked is tried again for hours
@@ -173,30 +178,40 @@ BEGIN
 		(prefix || 'REMIND_OWNER', 'queue', NULL, 5, 'Tell a sales rep that a lead is about to be lost'),
 		(prefix || 'RECYCLE_OPPORTUNITY', 'call', format('%I.recycle_due', schema), 20, 'Put a lead back into the public pool')
 		ON CONFLICT DO NOTHING;
-	FOREACH sop IN ARRAY ARRAY['customer_care_sop', 'material_sop', 'opportunity_reminder_sop', 'opportunity_recycle_sop'] LOOP
-		IF EXISTS (SELECT FROM sopflow.sop s WHERE s.sop_id = prefix || sop) THEN
-			RAISE NOTICE 'SOP "%" exists already and stays as it is', prefix || sop;
-		ELSIF sop = 'customer_care_sop' THEN
-			INSERT INTO sopflow.sop (sop_id, name, trigger_event) VALUES (prefix || sop, 'Customer care', prefix || 'ADD_CLIENT');
+	FOREACH base IN ARRAY ARRAY['customer_care_sop', 'material_sop', 'opportunity_reminder_sop', 'opportunity_recycle_sop'] LOOP
+		id := prefix || base;
+		subjects := CASE WHEN base LIKE 'opp%' THEN 'opportunities' ELSE 'clients' END;
+		IF EXISTS (SELECT FROM sopflow.sop s WHERE s.sop_id = id AND s.subject_relation IS NOT NULL
+				AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = s.subject_relation)) THEN
+			-- its subjects were dropped; those of the same id are others
+			PERFORM sopflow.cancel(sop_id => id);
+			UPDATE sopflow.sop SET subject_relation = subjects, enabled = true WHERE sop_id = id;
+			RAISE NOTICE 'SOP "%" exists already and now has the new table %', id, subjects;
+		ELSIF EXISTS (SELECT FROM sopflow.sop s WHERE s.sop_id = id) THEN
+			RAISE NOTICE 'SOP "%" exists already and stays as it is', id;
+		ELSIF base = 'customer_care_sop' THEN
+			INSERT INTO sopflow.sop (sop_id, name, trigger_event, subject_relation, subject_key)
+				VALUES (id, 'Customer care', prefix || 'ADD_CLIENT', subjects, 'client_id');
 			INSERT INTO sopflow.sop_node (sop_id, node_id, delay, action, params, next) VALUES
-				(prefix || sop, 'node1', '24 hours', 'SEND_GREETING', '{"template": "WELCOME_MSG"}', 'node2'),
-				(prefix || sop, 'node2', '72 hours', 'PUSH_CASE', '{"case_id": "CASE_001"}', 'node3'),
-				(prefix || sop, 'node3', '96 hours', 'SEND_REG_LINK', '{"url": "/register/event123"}', 'node4'),
-				(prefix || sop, 'node4', '168 hours', 'FOLLOW_UP', '{"message": "\u662f\u5426\u67e5\u9605\u6848\u4f8b\uff1f"}', NULL);
-		ELSIF sop = 'material_sop' THEN
-			INSERT INTO sopflow.sop (sop_id, name, trigger_event, reentry) VALUES (prefix || sop, 'Material', prefix || 'SUBMIT_APPLICATION', 'allow');
+				(id, 'node1', '24 hours', 'SEND_GREETING', '{"template": "WELCOME_MSG"}', 'node2'),
+				(id, 'node2', '72 hours', 'PUSH_CASE', '{"case_id": "CASE_001"}', 'node3'),
+				(id, 'node3', '96 hours', 'SEND_REG_LINK', '{"url": "/register/event123"}', 'node4'),
+				(id, 'node4', '168 hours', 'FOLLOW_UP', '{"message": "\u662f\u5426\u67e5\u9605\u6848\u4f8b\uff1f"}', NULL);
+		ELSIF base = 'material_sop' THEN
+			INSERT INTO sopflow.sop (sop_id, name, trigger_event, reentry, subject_relation, subject_key)
+				VALUES (id, 'Material', prefix || 'SUBMIT_APPLICATION', 'allow', subjects, 'client_id');
 			INSERT INTO sopflow.sop_node (sop_id, node_id, delay, action, params) VALUES
-				(prefix || sop, 'n1', '0', 'SEND_REG_LINK', '{"url": "/register/event123"}'),
-				(prefix || sop, 'n2', '72 hours', 'FOLLOW_UP', '{"message": "\u662f\u5426\u67e5\u9605\u6848\u4f8b\uff1f"}');
-		ELSIF sop = 'opportunity_reminder_sop' THEN
+				(id, 'n1', '0', 'SEND_REG_LINK', '{"url": "/register/event123"}'),
+				(id, 'n2', '72 hours', 'FOLLOW_UP', '{"message": "\u662f\u5426\u67e5\u9605\u6848\u4f8b\uff1f"}');
+		ELSIF base = 'opportunity_reminder_sop' THEN
 			INSERT INTO sopflow.sop (sop_id, name, trigger_event, reentry, exit_events, subject_relation, subject_key)
-				VALUES (prefix || sop, 'Reminder before a lead is lost', prefix || 'OPPORTUNITY_EXPIRING', 'restart', ARRAY[prefix || 'OPPORTUNITY_SAFE'], 'opportunities', 'opportunity_id');
-			INSERT INTO sopflow.sop_node (sop_id, node_id, action) VALUES (prefix || sop, 'remind', prefix || 'REMIND_OWNER');
+				VALUES (id, 'Reminder before a lead is lost', prefix || 'OPPORTUNITY_EXPIRING', 'restart', ARRAY[prefix || 'OPPORTUNITY_SAFE'], subjects, 'opportunity_id');
+			INSERT INTO sopflow.sop_node (sop_id, node_id, action) VALUES (id, 'remind', prefix || 'REMIND_OWNER');
 		ELSE
 			-- no exit: a task for a lead that is not due any more does nothing
 			INSERT INTO sopflow.sop (sop_id, name, trigger_event, reentry, subject_relation, subject_key)
-				VALUES (prefix || sop, 'Recycling of leads', prefix || 'OPPORTUNITY_DUE', 'restart', 'opportunities', 'opportunity_id');
-			INSERT INTO sopflow.sop_node (sop_id, node_id, action) VALUES (prefix || sop, 'recycle', prefix || 'RECYCLE_OPPORTUNITY');
+				VALUES (id, 'Recycling of leads', prefix || 'OPPORTUNITY_DUE', 'restart', subjects, 'opportunity_id');
+			INSERT INTO sopflow.sop_node (sop_id, node_id, action) VALUES (id, 'recycle', prefix || 'RECYCLE_OPPORTUNITY');
 		END IF;
 	END LOOP;
 	PERFORM sopflow.watch('clients', prefix || 'ADD_CLIENT', 'client_id', context => '{name,phone,email}');
