@@ -43,12 +43,12 @@ next_token(core_yyscan_t scanner, core_yy_extra_type *extra)
 	return token;
 }
 
-static const char *
+static const SfRename *
 renamed(const SfToken *token, const SfRename *names, int nnames)
 {
 	for (int i = 0; i < nnames; i++)
 		if (strcmp(names[i].from, token->name) == 0)
-			return names[i].to;
+			return &names[i];
 	return NULL;
 }
 
@@ -77,14 +77,16 @@ sf_rename_in_sql(const char *text, const SfRename *names, int nnames)
 	extra.escape_string_warning = false;
 	do
 	{
-		const char *name;
+		const SfRename *name;
+		int			start;
 
 		memmove(tokens, tokens + 1, 4 * sizeof(SfToken));
 		tokens[4] = next_token(scanner, &extra);
 		if (!is_field(tokens) || (name = renamed(&tokens[3], names, nnames)) == NULL)
 			continue;
-		appendBinaryStringInfo(&result, text + copied, tokens[3].start - copied);
-		appendStringInfoString(&result, quote_identifier(name));
+		start = name->whole ? tokens[1].start : tokens[3].start;
+		appendBinaryStringInfo(&result, text + copied, start - copied);
+		appendStringInfoString(&result, name->whole ? name->to : quote_identifier(name->to));
 		copied = tokens[3].end;
 	} while (tokens[4].kind != 0);
 	scanner_finish(scanner);

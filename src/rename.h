@@ -11,6 +11,7 @@ typedef struct SfRename
 {
 	char	   *from;
 	char	   *to;
+	bool		whole;			/* TO is an expression in the place of the field */
 } SfRename;
 
 /*

@@ -56,21 +56,36 @@ sopflow_convert_action(PG_FUNCTION_ARGS)
 										file_path(fcinfo)));
 }
 
+/* a value of the columns: a name, or an array of an expression */
+static bool
+take_name(JsonbValue *v, SfRename *name)
+{
+	if (v->type == jbvBinary && JsonContainerIsArray(v->val.binary.data))
+	{
+		v = getIthJsonbValueFromContainer(v->val.binary.data, 0);
+		name->whole = true;
+	}
+	if (v == NULL || v->type != jbvString)
+		return false;
+	name->to = pnstrdup(v->val.string.val, v->val.string.len);
+	return true;
+}
+
 static SfRename *
 names_of(Jsonb *columns, int *nnames)
 {
 	JsonbIterator *it = JsonbIteratorInit(&columns->root);
 	JsonbIteratorToken token;
 	JsonbValue	v;
-	SfRename   *names = palloc((JB_ROOT_COUNT(columns) + 1) * sizeof(SfRename));
+	SfRename   *names = palloc0((JB_ROOT_COUNT(columns) + 1) * sizeof(SfRename));
 
 	*nnames = 0;
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 	{
 		if (token == WJB_KEY)
 			names[*nnames].from = pnstrdup(v.val.string.val, v.val.string.len);
-		else if (token == WJB_VALUE && v.type == jbvString)
-			names[(*nnames)++].to = pnstrdup(v.val.string.val, v.val.string.len);
+		else if (token == WJB_VALUE && take_name(&v, &names[*nnames]))
+			(*nnames)++;
 		else if (token != WJB_BEGIN_OBJECT && token != WJB_END_OBJECT)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -67,8 +67,9 @@ BEGIN
 				FROM jsonb_each(a.action) e)
 			END ORDER BY a.n), '[]')
 		FROM jsonb_array_elements(actions) WITH ORDINALITY a(action, n)
-		WHERE NOT (jsonb_typeof(a.action) = 'object' AND jsonb_typeof(a.action->'set') = 'object' AND a.action->'set' <> '{}'
-			AND a.action - 'set' = '{}' AND sopflow.copy_rules_set(a.action->'set', columns) = '{}'));
+		-- one that sets nothing any more
+		WHERE (jsonb_typeof(a.action) = 'object' AND jsonb_typeof(a.action->'set') = 'object' AND a.action->'set' <> '{}'
+			AND a.action - 'set' = '{}' AND sopflow.copy_rules_set(a.action->'set', columns) = '{}') IS NOT TRUE);
 END
 $$;
 COMMENT ON FUNCTION sopflow.copy_rules_actions(jsonb, jsonb) IS 'Actions of a rule with other names for columns';

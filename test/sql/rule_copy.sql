@@ -133,6 +133,27 @@ SELECT sopflow.copy_rules('rc_json', 'rc_json 2', 'rc.reps', '{"rep": "rep_id"}'
 SELECT sopflow.copy_rules('rc_json', 'rc_json 3', columns => '{"rep": "rep_id"}');
 SELECT condition FROM sopflow.rule WHERE rule_set = 'rc_json 3';
 
+\echo --- columns that the other table has not
+SELECT t, sopflow.copy_rules_text(t, '{"a": ["(NULL::int)"], "b": "c"}') FROM unnest(ARRAY['new.a+old.a>new.b', 'old . "a" is null', 'x.new.a or new.a.b or new.a(1)', '''new.a'' || new.a -- new.a', 'new.a']) t;
+SELECT sopflow.copy_rules_text('{{new.a}} of {{ old.a || '''' }}{{new.b|new.a}} new.a', '{"a": ["(NULL::text)"]}', true);
+SELECT sopflow.copy_rules_text('new.a', columns) FROM unnest('{"{\"a\": []}","{\"a\": [5]}","{\"a\": [[\"x\"]]}","{\"a\": {\"b\": \"c\"}}"}'::jsonb[]) columns;
+\echo :LAST_ERROR_SQLSTATE
+CREATE TABLE rc.less (id int PRIMARY KEY, who int);
+BEGIN;
+SELECT sopflow.copy_rules('rc', 'rc_less', 'rc.less', '{"owner_id": "who", "owner_id2": null, "status": null, "note": null, "claimed_at": null}');
+UPDATE sopflow.rule_quota SET query = 'select count(*) from rc.less l where l.who = new.who' WHERE rule_set = 'rc_less';
+-- its call is of rows that it does not get
+UPDATE sopflow.rule SET actions = actions - 2 WHERE rule_set = 'rc_less' AND rule = 'm third';
+COMMIT;
+SELECT rule, condition, actions FROM sopflow.rule WHERE rule_set = 'rc_less' ORDER BY seq;
+SELECT sopflow.guard('rc.less', 'rc_less');
+INSERT INTO rc.less VALUES (1, 2) RETURNING *;
+INSERT INTO rc.less VALUES (2, 2);
+\echo :LAST_ERROR_SQLSTATE
+SELECT sopflow.unguard('rc.less', 'rc_less');
+-- a set that sets nothing more is left out, one that was empty stays; a call beside it stays
+SELECT sopflow.copy_rules_actions('[{"set": {"new.a": "1", " old.a ": "2"}}, {"set": {}}, {"set": {"new.a": "1", "new.b": "new.a"}}, {"set": {"new.a": "1"}, "more": 1}]', '{"a": ["(NULL::int)"]}');
+
 \echo --- errors
 SELECT sopflow.copy_rules('nothing', 'rc_x');
 \echo :LAST_ERROR_SQLSTATE
