@@ -178,6 +178,8 @@ BEGIN
 		(prefix || 'REMIND_OWNER', 'queue', NULL, 5, 'Tell a sales rep that a lead is about to be lost'),
 		(prefix || 'RECYCLE_OPPORTUNITY', 'call', format('%I.recycle_due', schema), 20, 'Put a lead back into the public pool')
 		ON CONFLICT DO NOTHING;
+	UPDATE sopflow.action a SET handler = format('%I.recycle_due', schema)
+		WHERE a.action = prefix || 'RECYCLE_OPPORTUNITY' AND a.handler <> format('%I.recycle_due', schema);
 	FOREACH base IN ARRAY ARRAY['customer_care_sop', 'material_sop', 'opportunity_reminder_sop', 'opportunity_recycle_sop'] LOOP
 		id := prefix || base;
 		subjects := CASE WHEN base LIKE 'opp%' THEN 'opportunities' ELSE 'clients' END;

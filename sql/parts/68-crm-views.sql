@@ -108,7 +108,7 @@ BEGIN
 	SELECT c.relname INTO there FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE n.nspname = schema AND c.relname IN ('clients', 'registrations', 'sales_reps', 'opportunities', 'opportunity_log', 'contacts',
 			'rep_tasks', 'assignment', 'assignment_turn', 'recycle_state', 'public_pool', 'my_pool', 'pool_report', 'rep_report', 'ageing_report', 'denial_report')
-		ORDER BY c.relname LIMIT 1;
+		ORDER BY c.relkind = 'v', c.relname LIMIT 1;
 	IF FOUND THEN
 		RAISE NOTICE USING MESSAGE = format('schema "%s" has a relation "%s" already; nothing was changed', schema, there),
 			HINT = 'To hold tables of your own to the rules, use sopflow.copy_rules() and sopflow.guard().';
