@@ -270,6 +270,12 @@ take_share(HeapTuple tuple, TupleDesc desc, void *arg)
 		share = palloc0(sizeof(SfShare));
 		share->category = category;
 		share->state = sf_row_text(tuple, desc, 3);
+		if (share->state == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("table assignment has no row for category \"*\""),
+					 errhint("INSERT INTO %s.assignment (category) VALUES ('*');",
+							 shares->crm->schema)));
 		share->method = sf_row_text(tuple, desc, 4);
 		shares->shares = lappend(shares->shares, share);
 	}
@@ -356,8 +362,18 @@ assign_share(SfCrm *crm, SfShare *share, const SfCrmIds *ids, SfCrmResult **resu
 		crm->call->rep.isnull = n >= share->nreps;
 		if (n < share->nreps)
 		{
-			crm->call->rep.rep_id = share->reps[n++];
+			int64		rep_id = share->reps[n++];
+
+			crm->call->rep.rep_id = rep_id;
 			results[i] = sf_crm_work_on(crm, ids->ids[i], false, NULL);
+			/* his place is the last one now: whether it is he or the lead is not known */
+			if (!results[i]->ok)
+			{
+				n--;
+				memmove(&share->reps[n], &share->reps[n + 1],
+						(share->nreps - n - 1) * sizeof(int64));
+				share->reps[share->nreps - 1] = rep_id;
+			}
 		}
 		else if (share->matched)
 			results[i] = sf_crm_deny(crm, ids->ids[i], "FULL",
@@ -387,16 +403,17 @@ sf_crm_auto_assign(SfCrmCall *call, const char *method)
 	sf_plan_text(InvalidOid,
 				 psprintf("SELECT i.place::int, o.category, a.category,"
 						  " coalesce($2, nullif(a.method, 'off'), 'least_loaded')"
-						  " FROM unnest($1) WITH ORDINALITY AS i(id, place)"
-						  " JOIN %1$s.opportunities o ON o.opportunity_id = i.id, LATERAL"
-						  " (SELECT x.category, x.method FROM %1$s.assignment x"
-						  " WHERE x.category IN (o.category, '*') ORDER BY x.category = '*' LIMIT 1) a"
+						  " FROM (SELECT u.id, min(u.place) AS place"
+						  " FROM unnest($1) WITH ORDINALITY AS u(id, place) GROUP BY u.id) i"
+						  " JOIN %1$s.opportunities o ON o.opportunity_id = i.id LEFT JOIN LATERAL"
+						  " (SELECT x.category, x.method FROM %1$s.assignment x WHERE x.category"
+						  " IN (o.category, '*') ORDER BY x.category = '*' LIMIT 1) a ON true"
 						  " WHERE o.owner_id IS NULL ORDER BY o.category, i.place", crm.schema),
 				 2, types, values, nulls, take_share, &shares);
 	foreach(lc, shares.shares)
 		assign_share(&crm, lfirst(lc), &ids, results);
 	call->rep.isnull = true;
-	/* the others: not there, or not public */
+	/* the others: not there, not public, or here a second time */
 	for (int i = 0; i < ids.n; i++)
 	{
 		if (results[i] == NULL)
