@@ -9,6 +9,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "clock.h"
@@ -101,7 +102,9 @@ compute_anew(SfCrm *crm, int max)
 	SfPass		pass = {0};
 	char	   *rules = sf_leadlog_rules(crm->relid, "opportunity_recycle");
 
-	if (rules == NULL)
+	/* the state is not needed for leads whose rules stay as they are */
+	if (rules == NULL ||
+		!OidIsValid(get_relname_relid("recycle_state", get_rel_namespace(crm->relid))))
 		return;
 	sf_plan_text(InvalidOid, psprintf("SELECT rules, position FROM %s.recycle_state"
 									  " FOR UPDATE SKIP LOCKED", crm->schema),
@@ -139,7 +142,9 @@ compute_these(SfCrm *crm)
 	Datum		values[2] = {sf_crm_ids_array(&crm->call->ids)};
 	char	   *rules = sf_leadlog_rules(crm->relid, "opportunity_recycle");
 
-	if (rules == NULL)
+	/* the state is not needed for leads whose rules stay as they are */
+	if (rules == NULL ||
+		!OidIsValid(get_relname_relid("recycle_state", get_rel_namespace(crm->relid))))
 		return;
 	values[1] = CStringGetTextDatum(rules);
 	sf_plan_text(InvalidOid,
@@ -147,7 +152,7 @@ compute_these(SfCrm *crm)
 						  " %1$s.recycle_state s WHERE o.owner_id IS NOT NULL"
 						  " AND o.opportunity_id = ANY ($1)"
 						  " AND (s.rules IS DISTINCT FROM $2 OR o.opportunity_id > s.position)"
-						  " ORDER BY o.opportunity_id FOR NO KEY UPDATE OF o)"
+						  " ORDER BY o.opportunity_id FOR NO KEY UPDATE OF o NOWAIT)"
 						  " UPDATE %1$s.opportunities o SET recycle_at ="
 						  " CASE WHEN o.recycle_at IS NULL THEN 'infinity'::timestamptz END"
 						  " FROM b WHERE o.opportunity_id = b.opportunity_id", crm->schema),
@@ -170,13 +175,17 @@ sf_crm_recycle(SfCrmCall *call, int max, bool dry_run)
 		compute_these(&crm);
 	else if (!dry_run)
 		compute_anew(&crm, max);
-	/* whoever works on a lead right now decides about it: no waiting, so no deadlock */
+	/*
+	 * Whoever works on a lead right now decides about it: no waiting, so no
+	 * deadlock.  A task fails at such a lead and comes again: the worker has the
+	 * runs of a whole batch, and who changes recycle_at waits for the lead's.
+	 */
 	sf_plan_text(InvalidOid,
 				 psprintf("WITH due AS MATERIALIZED (" LEAD_COLUMNS
 						  "WHERE o.recycle_at <= $1%s ORDER BY o.recycle_at LIMIT $2%s)"
 						  " SELECT * FROM due ORDER BY 1", crm.schema,
 						  these ? " AND o.opportunity_id = ANY ($3)" : "",
-						  dry_run ? "" : these ? " FOR NO KEY UPDATE" :
+						  dry_run ? "" : these ? " FOR NO KEY UPDATE NOWAIT" :
 						  " FOR NO KEY UPDATE SKIP LOCKED"),
 				 these ? 3 : 2, types, values, NULL, sf_crm_take_lead, &crm);
 	take_locked(&crm);

@@ -12,6 +12,8 @@ DECLARE
 	claim CONSTANT text := prefix || 'opportunity_claim';
 	recycle CONSTANT text := prefix || 'opportunity_recycle';
 	unbind CONSTANT text := prefix || 'opportunity_unbind';
+	-- EUC_CN has the dot of its texts at another code
+	dot CONSTANT text := CASE getdatabaseencoding() WHEN 'EUC_CN' THEN '\u30fb' ELSE '\u00b7' END;
 BEGIN
 	-- the rule sets keep this path for their texts
 	PERFORM set_config('search_path', format('%I, pg_temp', schema), true);
@@ -40,7 +42,8 @@ BEGIN
 		(claim, 'max_claims_per_day', 'int', NULL, 'Leads that a rep may claim in a day, also if he gave them back; null: any number'),
 		(claim, 'time_zone', 'text', current_setting('TimeZone'), 'Time zone of that day'),
 		(claim, 'new_data_delay', 'interval', NULL, 'How long a lead cannot be claimed after it came into the public pool; null: no time');
-	INSERT INTO sopflow.rule (rule_set, rule, description, priority, condition, actions) VALUES
+	INSERT INTO sopflow.rule (rule_set, rule, description, priority, condition, actions)
+		SELECT v.rule_set, v.rule, v.description, v.priority, v.condition, replace(v.actions, '\u00b7', dot)::jsonb FROM (VALUES
 		(claim, 'status', 'It is private already, or not of a status that may be taken', 10,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and old.opportunity_id is not null and (old.owner_id is not null or old.status <> all (param.claimable)) and op.operation in ('CLAIM', 'ASSIGN')$$,
 			'[{"deny": "\u72b6\u6001\u4e0d\u5408\u6cd5", "code": "STATUS"}]'),
@@ -91,7 +94,8 @@ BEGIN
 			$$[{"set": {"new.closed_at": "sopflow.now()"}}]$$),
 		(claim, 'reopen', 'It is open again', 150,
 			$$new.closed_at is not null and new.status <> all (param.closed)$$,
-			$$[{"set": {"new.closed_at": "null"}}]$$);
+			$$[{"set": {"new.closed_at": "null"}}]$$)
+		) AS v(rule_set, rule, description, priority, condition, actions);
 
 	-- Where a lead goes that its owner loses: the first rule that applies decides
 	INSERT INTO sopflow.rule_set (rule_set, description, priority_threshold, skip_on_first_applied, skip_on_first_failed, skip_on_first_non_triggered, param_scopes) VALUES
@@ -170,13 +174,14 @@ DECLARE
 BEGIN
 	PERFORM set_config('search_path', format('%I, pg_temp', schema), true);
 	-- a lead that somebody has locked is tried again for hours
-	INSERT INTO sopflow.action (action, delivery, handler, max_attempts, description) VALUES
-		('SEND_GREETING', 'queue', NULL, 5, 'Greet a new client'),
-		('PUSH_CASE', 'queue', NULL, 5, 'Send a client a case that fits'),
-		('SEND_REG_LINK', 'queue', NULL, 5, 'Send a client a link to a registration form'),
-		('FOLLOW_UP', 'queue', NULL, 5, 'Ask a client how it went'),
-		(prefix || 'REMIND_OWNER', 'queue', NULL, 5, 'Tell a sales rep that a lead is about to be lost'),
-		(prefix || 'RECYCLE_OPPORTUNITY', 'call', format('%I.recycle_due', schema), 20, 'Put a lead back into the public pool')
+	INSERT INTO sopflow.action (action, delivery, handler, max_attempts, backoff_base, description) VALUES
+		('SEND_GREETING', 'queue', NULL, 5, '30 seconds', 'Greet a new client'),
+		('PUSH_CASE', 'queue', NULL, 5, '30 seconds', 'Send a client a case that fits'),
+		('SEND_REG_LINK', 'queue', NULL, 5, '30 seconds', 'Send a client a link to a registration form'),
+		('FOLLOW_UP', 'queue', NULL, 5, '30 seconds', 'Ask a client how it went'),
+		(prefix || 'REMIND_OWNER', 'queue', NULL, 5, '30 seconds', 'Tell a sales rep that a lead is about to be lost'),
+		-- soon again, where somebody is at work on the lead
+		(prefix || 'RECYCLE_OPPORTUNITY', 'call', format('%I.recycle_due', schema), 20, '1 second', 'Put a lead back into the public pool')
 		ON CONFLICT DO NOTHING;
 	UPDATE sopflow.action a SET handler = format('%I.recycle_due', schema)
 		WHERE a.action = prefix || 'RECYCLE_OPPORTUNITY' AND a.handler <> format('%I.recycle_due', schema);

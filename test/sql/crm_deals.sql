@@ -11,6 +11,7 @@ SET timezone = 'UTC';
 SET datestyle = 'ISO';
 SET sopflow.clock = '2030-01-07 10:00:00+00';
 SELECT sopflow.create_crm();
+SELECT count(*) AS runs FROM sopflow.runs \gset
 
 \echo --- the guide
 CREATE SCHEMA sales;
@@ -261,11 +262,12 @@ WITH back AS (UPDATE sales.deals SET salesperson = NULL WHERE back_at <= sopflow
 	SELECT count(*), count(*) FILTER (WHERE stage = 'free' AND prev_salesperson IS NOT NULL AND back_at IS NULL) FROM back;
 SELECT * FROM sales.held WHERE held > 0;
 -- no run was started by any of it
-SELECT count(*) FROM sopflow.runs WHERE sop_id LIKE 'opportunity%';
+SELECT count(*) = :runs FROM sopflow.runs;
 
 \echo --- without the pack
 SELECT sopflow.unguard('crm.opportunities', s) FROM unnest('{opportunity_claim,opportunity_unbind,opportunity_recycle}'::text[]) s;
 DELETE FROM sopflow.rule_set WHERE rule_set LIKE 'opportunity%';
+SELECT count(sopflow.cancel(sop_id => s)) FROM unnest('{customer_care_sop,material_sop,opportunity_reminder_sop,opportunity_recycle_sop}'::text[]) s;
 DELETE FROM sopflow.sop WHERE sop_id IN ('customer_care_sop', 'material_sop', 'opportunity_recycle_sop', 'opportunity_reminder_sop');
 DELETE FROM sopflow.action WHERE action IN ('SEND_GREETING', 'PUSH_CASE', 'SEND_REG_LINK', 'FOLLOW_UP', 'REMIND_OWNER', 'RECYCLE_OPPORTUNITY');
 SET client_min_messages = error;
