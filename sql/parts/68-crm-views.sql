@@ -117,7 +117,7 @@ BEGIN
 		RETURN false;
 	END IF;
 	BEGIN
-		PERFORM '"\u6d77"'::jsonb;
+		PERFORM '"\u72b6\u6001\u7ed1\u7c7b"'::jsonb;
 	EXCEPTION WHEN OTHERS THEN
 		RAISE EXCEPTION USING ERRCODE = 'untranslatable_character',
 			MESSAGE = format('the texts of the CRM pack cannot be written in encoding %s', getdatabaseencoding()),
