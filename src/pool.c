@@ -319,19 +319,19 @@ take_rep(HeapTuple tuple, TupleDesc desc, void *arg)
 
 #define LEAST_LOADED \
 	CANDIDATES \
-	" pick AS (SELECT f.rep_id, (f.held + k)::numeric / f.weight AS position" \
+	" pick AS (SELECT f.rep_id, (f.held + k)::numeric / f.weight::numeric AS position" \
 	" FROM free f, generate_series(1, f.room) k ORDER BY position, f.rep_id LIMIT $2)" \
 	" SELECT rep_id FROM pick UNION ALL SELECT NULL WHERE EXISTS (SELECT FROM rep)"
 
 #define ROUND_ROBIN \
 	CANDIDATES \
-	" pick AS (SELECT f.rep_id, f.weight, b.began + (k - 1)::numeric / f.weight AS position" \
+	" pick AS (SELECT f.rep_id, f.weight, b.began + (k - 1)::numeric / f.weight::numeric AS position" \
 	" FROM free f CROSS JOIN LATERAL (SELECT greatest(a.position, (SELECT t.position FROM" \
 	" %1$s.assignment_turn t WHERE t.category = a.category AND t.rep_id = f.rep_id)) AS began" \
 	" FROM %1$s.assignment a WHERE a.category = $4) b, generate_series(1, f.room) k" \
 	" ORDER BY position, f.rep_id LIMIT $2)," \
 	" turn AS (INSERT INTO %1$s.assignment_turn (category, rep_id, position)" \
-	" SELECT $4, rep_id, max(position) + 1::numeric / weight FROM pick GROUP BY rep_id, weight" \
+	" SELECT $4, rep_id, max(position) + 1.0 / weight::numeric FROM pick GROUP BY rep_id, weight" \
 	" ON CONFLICT (category, rep_id) DO UPDATE SET position = excluded.position)," \
 	" round AS (UPDATE %1$s.assignment SET position = (SELECT max(position) FROM pick)" \
 	" WHERE category = $4 AND EXISTS (SELECT FROM pick))" \
@@ -413,7 +413,7 @@ sf_crm_auto_assign(SfCrmCall *call, const char *method)
 				 psprintf("SELECT i.place::int, o.category, a.category,"
 						  " coalesce($2, nullif(a.method, 'off'), 'least_loaded')"
 						  " FROM (SELECT u.id, min(u.place) AS place"
-						  " FROM unnest($1) WITH ORDINALITY AS u(id, place) GROUP BY u.id) i"
+						  " FROM pg_catalog.unnest($1) WITH ORDINALITY AS u(id, place) GROUP BY u.id) i"
 						  " JOIN %1$s.opportunities o ON o.opportunity_id = i.id LEFT JOIN LATERAL"
 						  " (SELECT x.category, x.method FROM %1$s.assignment x WHERE x.category"
 						  " IN (o.category, '*') ORDER BY x.category = '*' LIMIT 1) a ON true"
