@@ -306,7 +306,8 @@ take_rep(HeapTuple tuple, TupleDesc desc, void *arg)
  * he then holds for his weight; the lowest are filled first, which is what
  * giving out one by one to the least loaded comes to.  round_robin: stride
  * scheduling: his places are 1 / weight apart, beginning with his turn, or where
- * the round is by now if he missed turns.
+ * the round is by now if he missed turns.  Operands have the very types of their
+ * operators: a caller's search_path must not lead to others.
  */
 #define CANDIDATES \
 	"WITH rep AS (SELECT r.rep_id, r.weight, (SELECT count(*) FROM %1$s.opportunities o" \
