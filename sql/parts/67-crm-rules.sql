@@ -124,9 +124,11 @@ BEGIN
 	-- When a private lead goes back by itself
 	INSERT INTO sopflow.rule_set (rule_set, description, param_scopes) VALUES
 		(recycle, 'When a private lead goes back to the public pool', ARRAY[$$'rep:' || new.owner_id$$, $$'level:' || new.level$$, $$'category:' || new.category$$]);
-	INSERT INTO sopflow.rule_fact (rule_set, fact, type) VALUES
-		(recycle, 'new', 'opportunities'),
-		(recycle, 'old', 'opportunities');
+	INSERT INTO sopflow.rule_fact (rule_set, fact, type, query) VALUES
+		(recycle, 'new', 'opportunities', NULL),
+		(recycle, 'old', 'opportunities', NULL),
+		-- what ON CONFLICT does not insert must not move the tasks of the one that is there
+		(recycle, 'there', 'bool', 'select true from opportunities o where o.opportunity_id = new.opportunity_id');
 	INSERT INTO sopflow.rule_param (rule_set, param, type, value, description) VALUES
 		(recycle, 'contact_within', 'interval', '240 hours', 'Longest time without a contact, counted from the claim; null: any'),
 		(recycle, 'call_within', 'interval', NULL, 'Longest time without a contact of the kind call; null: any'),
@@ -144,10 +146,16 @@ BEGIN
 			$$new.recycle_at is not null and (new.owner_id is null or new.locked is not null or new.status = any (param.closed))$$,
 			$$[{"set": {"new.recycle_at": "null"}}]$$),
 		(recycle, 'schedule', 'A task takes it back in time', 30,
-			$$new.recycle_at is not null and new.recycle_at is distinct from old.recycle_at$$,
+			$$new.recycle_at is not null and new.recycle_at is distinct from old.recycle_at and old.opportunity_id is not null$$,
+			format($$[{"emit": %s, "subject": "new.opportunity_id::text", "at": "new.recycle_at"}]$$, to_json(prefix || 'OPPORTUNITY_DUE'))::jsonb),
+		(recycle, 'schedule_new', 'The same for one that is inserted', 31,
+			$$new.recycle_at is not null and old.opportunity_id is null and there is null$$,
 			format($$[{"emit": %s, "subject": "new.opportunity_id::text", "at": "new.recycle_at"}]$$, to_json(prefix || 'OPPORTUNITY_DUE'))::jsonb),
 		(recycle, 'remind', 'A task reminds its owner', 40,
-			$$new.recycle_at is not null and (new.recycle_at is distinct from old.recycle_at or new.owner_id is distinct from old.owner_id) and param.remind_before is not null$$,
+			$$new.recycle_at is not null and (new.recycle_at is distinct from old.recycle_at or new.owner_id is distinct from old.owner_id) and param.remind_before is not null and old.opportunity_id is not null$$,
+			format($$[{"emit": %s, "subject": "new.opportunity_id::text", "at": "new.recycle_at - param.remind_before", "context": {"owner_id": "{{new.owner_id}}", "recycle_at": "{{new.recycle_at}}"}}]$$, to_json(prefix || 'OPPORTUNITY_EXPIRING'))::jsonb),
+		(recycle, 'remind_new', 'The same for one that is inserted', 41,
+			$$new.recycle_at is not null and param.remind_before is not null and old.opportunity_id is null and there is null$$,
 			format($$[{"emit": %s, "subject": "new.opportunity_id::text", "at": "new.recycle_at - param.remind_before", "context": {"owner_id": "{{new.owner_id}}", "recycle_at": "{{new.recycle_at}}"}}]$$, to_json(prefix || 'OPPORTUNITY_EXPIRING'))::jsonb),
 		(recycle, 'calm', 'Nothing to remind of any more', 50,
 			$$old.recycle_at is not null and (new.recycle_at is null or param.remind_before is null and (new.recycle_at <> old.recycle_at or new.owner_id <> old.owner_id))$$,

@@ -95,7 +95,8 @@ SELECT sopflow.copy_rules('opportunity_recycle', 'deal_recycle', 'sales.deals', 
     "level": null, "locked": null}');
 UPDATE sopflow.rule_param SET value = '{won,lost}' WHERE rule_set = 'deal_recycle' AND param = 'closed';
 -- their events start SOPs for leads of the pack
-DELETE FROM sopflow.rule WHERE rule_set = 'deal_recycle' AND rule IN ('schedule', 'remind', 'calm');
+DELETE FROM sopflow.rule WHERE rule_set = 'deal_recycle' AND rule IN ('schedule', 'schedule_new', 'remind', 'remind_new', 'calm');
+DELETE FROM sopflow.rule_fact WHERE rule_set = 'deal_recycle' AND fact = 'there';
 DELETE FROM sopflow.rule_param WHERE rule_set = 'deal_recycle' AND param = 'remind_before';
 
 -- a deal that was given back too often is let cool
