@@ -268,6 +268,8 @@ BEGIN
 			SET search_path = %1$I, pg_temp
 			AS $b$
 			BEGIN
+				-- one that is to come protects nothing yet
+				NEW.contacted_at := least(NEW.contacted_at, sopflow.now());
 				UPDATE opportunities o SET last_contact_at = greatest(o.last_contact_at, NEW.contacted_at),
 						last_call_at = CASE WHEN NEW.kind = 'call' THEN greatest(o.last_call_at, NEW.contacted_at) ELSE o.last_call_at END
 					WHERE o.opportunity_id = NEW.opportunity_id AND o.owner_id = NEW.rep_id;
