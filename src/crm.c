@@ -30,7 +30,8 @@
 #include "quota.h"
 
 /* what is written, see write_lead for the parameters */
-#define WRITE(what) "UPDATE %s.opportunities SET " what " WHERE opportunity_id = $1 RETURNING owner_id"
+#define WRITE(what) "UPDATE %s.opportunities SET " what " WHERE opportunity_id = $1" \
+	" RETURNING owner_id, status, minor_status"
 #define SET_OWNER	WRITE("owner_id = $2")
 #define SET_PUBLIC	WRITE("owner_id = NULL")
 #define SET_FROZEN	WRITE("frozen_until = $3, minor_status = 'UNBIND_FROZEN'")
@@ -39,7 +40,7 @@
 #define SET_LOST	WRITE("status = 'LOST', lost_reason = $4")
 /* its trigger writes the lead */
 #define ADD_CONTACT	"INSERT INTO %s.contacts (opportunity_id, rep_id, contacted_at, note, kind)" \
-	" VALUES ($1, $2, $3, $4, $5) RETURNING rep_id"
+	" VALUES ($1, $2, $3, $4, $5) RETURNING rep_id, NULL::text, NULL::text"
 
 static const SfCrmOperation operations[] = {
 	[SF_CRM_CLAIM] = {"CLAIM", SET_OWNER, NEED_NOTHING, true, NULL, 1},
@@ -84,9 +85,9 @@ SfOwner
 sf_crm_read_owner(HeapTuple tuple, TupleDesc desc, int column)
 {
 	SfOwner		owner;
-	Datum		value = heap_getattr(tuple, column, desc, &owner.isnull);
 
-	owner.rep_id = owner.isnull ? 0 : DatumGetInt64(value);
+	owner.isnull = heap_attisnull(tuple, column, desc);
+	owner.rep_id = sf_row_int64(tuple, desc, column, 0);
 	return owner;
 }
 
@@ -185,7 +186,30 @@ take_owner(HeapTuple tuple, TupleDesc desc, void *arg)
 	SfCrm	   *crm = arg;
 
 	crm->owner = sf_crm_read_owner(tuple, desc, 1);
+	crm->status = sf_row_text(tuple, desc, 2);
+	crm->minor_status = sf_row_text(tuple, desc, 3);
 	crm->written = true;
+}
+
+/* into the log: of what was done, what became of the lead */
+static void
+log_work(SfCrm *crm, bool ok, const char *code, const char *message, const char *details)
+{
+	Relation	leads = table_open(crm->relid, AccessShareLock);
+	SfOperation operation = crm->announced;
+	SfLogRow	row = {.opportunity_id = crm->lead->id, .operation = &operation, .ok = ok};
+
+	operation.event = "function";
+	row.code = code;
+	row.message = message;
+	row.details = details;
+	row.from = crm->lead->owner;
+	row.to = ok ? crm->owner : crm->operation->gains ? crm->call->rep : crm->lead->owner;
+	row.from_status = crm->lead->status;
+	row.to_status = ok ? crm->status : crm->lead->status;
+	row.minor_status = ok ? crm->minor_status : NULL;
+	sf_leadlog_write(leads, crm->call->schema, &row);
+	table_close(leads, AccessShareLock);
 }
 
 /* may fail; see sf_attempt */
@@ -195,6 +219,7 @@ write_lead(void *arg)
 	static const Oid types[] = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
 	SfCrm	   *crm = arg;
 	SfCrmCall  *call = crm->call;
+	SfAnnouncement announcement;
 	Datum		values[lengthof(types)];
 	char		nulls[] = "     ";
 
@@ -203,7 +228,11 @@ write_lead(void *arg)
 	values[2] = TimestampTzGetDatum(call->at);
 	sf_put_text(&values[3], &nulls[3], call->note);
 	sf_put_text(&values[4], &nulls[4], call->kind_of_contact);
-	sf_operation_begin(&crm->announced, crm->operation->levels);
+	crm->announced.moves = crm->operation->gains || call->kind == SF_CRM_RELEASE ||
+		call->kind == SF_CRM_RECYCLE;
+	crm->announced.of_owner = crm->operation->need == NEED_OWNER;
+	crm->announced.to = call->rep;
+	sf_operation_begin(&announcement, &crm->announced, crm->operation->levels);
 	PG_TRY();
 	{
 		sf_plan_text(InvalidOid, psprintf(crm->operation->sql, crm->schema), lengthof(types), types,
@@ -216,6 +245,17 @@ write_lead(void *arg)
 	}
 	PG_END_TRY();
 	sf_operation_end();
+	if (!crm->written)
+		return;
+	/* contacts do not move it */
+	if (call->kind == SF_CRM_LOG_CONTACT)
+	{
+		crm->owner = crm->lead->owner;
+		crm->status = crm->lead->status;
+	}
+	/* what changes nothing, such as a second contact at that time, was done all the same */
+	if (!announcement.logged)
+		log_work(crm, true, NULL, NULL, NULL);
 }
 
 /* what denies the operation before anything is tried; NULL: nothing */
@@ -228,8 +268,7 @@ refuse(SfCrm *crm, const SfLead *lead)
 	if (crm->call->kind == SF_CRM_LOG_CONTACT &&
 		(lead->owner.isnull || rep->isnull || lead->owner.rep_id != rep->rep_id))
 		return result_of(crm, lead, false, "NOT_OWNER",
-						 psprintf("opportunity " INT64_FORMAT " does not belong to sales rep "
-								  INT64_FORMAT, lead->id, rep->rep_id));
+						 "the opportunity does not belong to this sales rep");
 	if (crm->operation->need == NEED_OWNER && lead->owner.isnull)
 		message = "is not private";
 	else if (crm->operation->need == NEED_NO_OWNER && !lead->owner.isnull)
@@ -246,55 +285,33 @@ refuse(SfCrm *crm, const SfLead *lead)
 	if (message == NULL)
 		return NULL;
 	return result_of(crm, lead, false, "STATUS",
-					 psprintf("opportunity " INT64_FORMAT " %s", lead->id, message));
-}
-
-static void
-log_denial(SfCrm *crm, const SfCrmResult *result, const char *details)
-{
-	Relation	leads = table_open(crm->relid, AccessShareLock);
-	SfOperation operation = crm->announced;
-	SfLogRow	row = {.opportunity_id = result->opportunity_id, .operation = &operation};
-
-	operation.event = "function";
-	row.code = result->code;
-	row.message = result->message;
-	row.details = details;
-	row.from = result->from;
-	row.to = crm->operation->gains ? crm->call->rep : result->from;
-	row.from_status = row.to_status = crm->lead->status;
-	sf_leadlog_write(leads, crm->call->schema, &row);
-	table_close(leads, AccessShareLock);
+					 psprintf("the opportunity %s", message));
 }
 
 static SfCrmResult *
 try_lead(SfCrm *crm)
 {
 	ErrorData  *error;
+	const SfDenial *denial;
 	SfCrmResult *result;
 
 	crm->written = false;
 	error = sf_attempt(write_lead, crm);
 	if (error == NULL && crm->written)
 	{
-		/* contacts do not move it */
-		if (crm->call->kind == SF_CRM_LOG_CONTACT)
-			crm->owner = crm->lead->owner;
 		result = result_of(crm, crm->lead, true, NULL, NULL);
 		/* for when its id comes a second time */
 		crm->lead->owner = crm->owner;
-		if (crm->operation->status != NULL)
-			crm->lead->status = pstrdup(crm->operation->status);
+		crm->lead->status = crm->status;
 		crm->lead->frozen = crm->call->kind == SF_CRM_FREEZE;
 		return result;
 	}
 	if (error == NULL)
 		result = result_of(crm, crm->lead, false, "STATUS",
-						   psprintf("a trigger left out opportunity " INT64_FORMAT, crm->lead->id));
-	else if (error->sqlerrcode == ERRCODE_SF_DENIED && sf_fire_denial() != NULL)
+						   "a trigger left the opportunity out");
+	else if (error->sqlerrcode == ERRCODE_SF_DENIED && (denial = sf_fire_denial()) != NULL &&
+			 strcmp(denial->detail, error->detail ? error->detail : "") == 0)
 	{
-		const SfDenial *denial = sf_fire_denial();
-
 		result = result_of(crm, crm->lead, false,
 						   pstrdup(denial->code ? denial->code : denial->rule),
 						   pstrdup(denial->text));
@@ -304,7 +321,7 @@ try_lead(SfCrm *crm)
 	else
 		result = result_of(crm, crm->lead, false, pstrdup(unpack_sql_state(error->sqlerrcode)),
 						   error->message);
-	log_denial(crm, result, error ? error->detail : NULL);
+	log_work(crm, false, result->code, result->message, error ? error->detail : NULL);
 	return result;
 }
 
@@ -334,7 +351,7 @@ sf_crm_deny(SfCrm *crm, int64 id, const char *code, const char *message)
 
 	find_lead(crm, id);
 	result = result_of(crm, crm->lead, false, code, message);
-	log_denial(crm, result, NULL);
+	log_work(crm, false, code, message, NULL);
 	return result;
 }
 
@@ -353,12 +370,14 @@ sf_crm_work_on(SfCrm *crm, int64 id, bool isnull, const char *no_rep)
 						   psprintf("opportunity " INT64_FORMAT " does not exist", id));
 		result->has_id = !isnull;
 		result->opportunity_id = id;
+		if (crm->lead != NULL)
+			log_work(crm, false, result->code, result->message, NULL);
 		return result;
 	}
 	result = refuse(crm, crm->lead);
 	if (result != NULL)
 	{
-		log_denial(crm, result, NULL);
+		log_work(crm, false, result->code, result->message, NULL);
 		return result;
 	}
 	return try_lead(crm);

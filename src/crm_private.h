@@ -50,7 +50,9 @@ typedef struct SfCrm
 	SfLead	   *leads;			/* by id, once locked */
 	/* the lead at work */
 	SfLead	   *lead;			/* NULL: there is none of that id */
-	SfOwner		owner;			/* after */
+	SfOwner		owner;			/* after; and so below */
+	char	   *status;
+	char	   *minor_status;
 	bool		written;
 } SfCrm;
 

@@ -33,19 +33,23 @@ rules_of(Relation rel)
 	Oid			enforce = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, PointerGetDatum("enforce"),
 										  PointerGetDatum(buildoidvector(NULL, 0)),
 										  ObjectIdGetDatum(sf_ident_schema()));
-	List	   *seen = NIL;
+	List	   *names = NIL;
 	List	   *rules = NIL;
+	ListCell   *lc;
 
+	/* copies: what follows may build the relation's entry of the cache anew */
 	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
 	{
 		Trigger    *trigger = &rel->trigdesc->triggers[i];
-		SfRuleSet  *set;
 
-		if (trigger->tgfoid != enforce || trigger->tgnargs != 1 || trigger->tgenabled == 'D' ||
-			list_member(seen, makeString(trigger->tgargs[0])))
-			continue;
-		seen = lappend(seen, makeString(trigger->tgargs[0]));
-		set = sf_ruleset_get(trigger->tgargs[0], InvalidOid);
+		if (trigger->tgfoid == enforce && trigger->tgnargs == 1 && trigger->tgenabled != 'D' &&
+			!list_member(names, makeString(trigger->tgargs[0])))
+			names = lappend(names, makeString(pstrdup(trigger->tgargs[0])));
+	}
+	foreach(lc, names)
+	{
+		SfRuleSet  *set = sf_ruleset_get(strVal(lfirst(lc)), InvalidOid);
+
 		rules = lappend(rules, psprintf("%s " INT64_FORMAT "." INT64_FORMAT, set->name,
 										set->revision, set->param_revision));
 	}
@@ -190,6 +194,7 @@ sf_leadlog_trigger(TriggerData *trigger, const char *schema)
 	row.to_status = lead_text(rel, new, "status");
 	row.minor_status = lead_text(rel, new, "minor_status");
 	sf_leadlog_write(rel, schema, &row);
+	sf_operation_logged();
 }
 
 char *
@@ -204,7 +209,7 @@ sf_leadlog_rules(Oid relid, const char *name)
 	/* with the schema before it, where another schema has the plain name */
 	foreach(lc, rules)
 		if (strstr(lfirst(lc), mark) != NULL)
-			found = lfirst(lc);
+			found = found == NULL ? lfirst(lc) : psprintf("%s, %s", found, (char *) lfirst(lc));
 	table_close(rel, AccessShareLock);
 	return found;
 }

@@ -15,8 +15,7 @@
 
 #include "operation.h"
 
-static const SfOperation *announced = NULL;
-static int	announced_depth;
+static SfAnnouncement *announced = NULL;
 
 static int
 trigger_depth(void)
@@ -25,16 +24,26 @@ trigger_depth(void)
 }
 
 void
-sf_operation_begin(const SfOperation *operation, int levels)
+sf_operation_begin(SfAnnouncement *announcement, const SfOperation *operation, int levels)
 {
-	announced = operation;
-	announced_depth = trigger_depth() + levels;
+	announcement->operation = operation;
+	announcement->depth = trigger_depth() + levels;
+	announcement->logged = false;
+	announcement->outer = announced;
+	announced = announcement;
 }
 
 void
 sf_operation_end(void)
 {
-	announced = NULL;
+	announced = announced->outer;
+}
+
+void
+sf_operation_logged(void)
+{
+	if (announced != NULL && trigger_depth() == announced->depth)
+		announced->logged = true;
 }
 
 /* marks a row's place among the error contexts, which errors unwind by themselves */
@@ -82,20 +91,44 @@ is_unseen(const SfRowWrite *row)
 		XidInMVCCSnapshot(xmin, row->snapshot);
 }
 
+static bool
+same_owner(SfOwner a, SfOwner b)
+{
+	return a.isnull || b.isnull ? a.isnull == b.isnull : a.rep_id == b.rep_id;
+}
+
+/*
+ * Whether the row is written by the operation that was announced.  Being deep
+ * enough is not all: the tables of the schema that it works on may be anybody's,
+ * with triggers and rules that write other leads.
+ */
+static bool
+is_announced(TriggerData *trigger, SfOwner before, SfOwner after)
+{
+	const SfOperation *operation;
+
+	if (announced == NULL || trigger_depth() != announced->depth ||
+		(trigger != NULL && !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event)))
+		return false;
+	operation = announced->operation;
+	return operation->moves ? same_owner(after, operation->to) &&
+		!(operation->of_owner && before.isnull) : same_owner(before, after);
+}
+
 SfOperation
 sf_operation_of(TriggerData *trigger, SfOwner before, SfOwner after)
 {
 	SfRowWrite *row = trigger == NULL ? current_row() : NULL;
 	SfOperation operation = {.event = "sql"};
 
-	if (announced != NULL && trigger_depth() == announced_depth)
+	if (row != NULL)
+		trigger = row->trigger;
+	if (is_announced(trigger, before, after))
 	{
-		operation = *announced;
+		operation = *announced->operation;
 		operation.event = "function";
 		return operation;
 	}
-	if (row != NULL)
-		trigger = row->trigger;
 	if (trigger != NULL && TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		operation.operation = "DELETE";
 	else if (before.isnull && !after.isnull)

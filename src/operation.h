@@ -13,6 +13,13 @@
 #include "commands/trigger.h"
 #include "utils/snapshot.h"
 
+/* an owner; NULL of SQL: the public pool */
+typedef struct SfOwner
+{
+	bool		isnull;
+	int64		rep_id;
+} SfOwner;
+
 typedef struct SfOperation
 {
 	const char *operation;
@@ -21,14 +28,11 @@ typedef struct SfOperation
 	const char *reason_type;
 	const char *reason;
 	const char *event;
+	/* what it is announced to do; other writes are none of it */
+	bool		moves;			/* else the owner stays */
+	bool		of_owner;		/* no public leads */
+	SfOwner		to;				/* if it moves */
 } SfOperation;
-
-/* an owner; NULL of SQL: the public pool */
-typedef struct SfOwner
-{
-	bool		isnull;
-	int64		rep_id;
-} SfOwner;
 
 /* an owner as a parameter of a statement */
 static inline void
@@ -38,12 +42,25 @@ sf_put_owner(Datum *value, char *null, SfOwner owner)
 	*value = Int64GetDatum(owner.rep_id);
 }
 
+/* an operation while it writes; triggers of the write may begin others */
+typedef struct SfAnnouncement
+{
+	const SfOperation *operation;
+	int			depth;			/* of the triggers of its row */
+	bool		logged;
+	struct SfAnnouncement *outer;
+} SfAnnouncement;
+
 /*
  * Until sf_operation_end, rows written by triggers `levels` deep from here are
  * written by this operation.  The caller ends it also after an error.
  */
-extern void sf_operation_begin(const SfOperation *operation, int levels);
+extern void sf_operation_begin(SfAnnouncement *announcement, const SfOperation *operation,
+							   int levels);
 extern void sf_operation_end(void);
+
+/* its row is in the log; for the trigger that writes the log */
+extern void sf_operation_logged(void);
 
 /* a row that rules decide on, from begin to end; an error ends it too */
 typedef struct SfRowWrite

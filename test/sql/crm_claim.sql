@@ -483,5 +483,7 @@ SET client_min_messages = error;
 SELECT count(sopflow.cancel(sop_id => s.sop_id)) FROM sopflow.sop s WHERE s.sop_id ~ '(customer_care|material|opportunity_reminder|opportunity_recycle)_sop$';
 DROP SCHEMA cc CASCADE;
 DELETE FROM sopflow.rule_set WHERE rule_set ~ 'opportunity_(claim|unbind|recycle)$';
+DELETE FROM sopflow.history WHERE version_id IN (SELECT version_id FROM sopflow.sop_version WHERE sop_id ~ '(customer_care|material|opportunity_reminder|opportunity_recycle)_sop$');
+DELETE FROM sopflow.run_history WHERE sop_id ~ '(customer_care|material|opportunity_reminder|opportunity_recycle)_sop$';
 DELETE FROM sopflow.sop WHERE sop_id ~ '(customer_care|material|opportunity_reminder|opportunity_recycle)_sop$';
 DELETE FROM sopflow.action WHERE action ~ '(SEND_GREETING|PUSH_CASE|SEND_REG_LINK|FOLLOW_UP|REMIND_OWNER|RECYCLE_OPPORTUNITY)$';
