@@ -60,12 +60,10 @@ BEGIN
 	COMMENT ON VIEW ageing_report IS 'Open leads by the time since their last contact, public ones since they came into the pool; age is the upper bound';
 
 	CREATE VIEW denial_report AS
-		SELECT l.code, l.operation, m.message, count(*) AS denials, count(DISTINCT l.to_owner) AS reps, max(l.logged_at) AS last_at
-		FROM opportunity_log l,
-			-- one row for all leads
-			LATERAL (SELECT regexp_replace(l.message, '^opportunity \d+ ', '') AS message) AS m
+		SELECT l.code, l.operation, l.message, count(*) AS denials, count(DISTINCT l.to_owner) AS reps, max(l.logged_at) AS last_at
+		FROM opportunity_log l
 		WHERE NOT l.ok AND l.logged_at > sopflow.now() - interval '1 day'
-		GROUP BY l.code, l.operation, m.message;
+		GROUP BY l.code, l.operation, l.message;
 	COMMENT ON VIEW denial_report IS 'Why functions were denied in the last day';
 END
 $make$;

@@ -135,6 +135,7 @@ UPDATE rep_tasks SET done_at = sopflow.now();
 SELECT ok, code, to_owner FROM auto_assign(fresh(3), 'round_robin');
 SELECT * FROM auto_assign('{}');
 SELECT * FROM auto_assign(NULL);
+\set SHOW_CONTEXT never
 SELECT * FROM auto_assign('{1}', 'by_chance');
 \echo :LAST_ERROR_SQLSTATE
 

@@ -112,6 +112,8 @@ SELECT opportunity_id, recycle_at, last_contact_at FROM leads;
 INSERT INTO contacts (opportunity_id, rep_id, kind, contacted_at) VALUES (2, 2, 'call', sopflow.now());
 INSERT INTO contacts (opportunity_id, rep_id, kind, contacted_at) VALUES (2, 2, 'call', '2019-06-03 10:00+00');
 SELECT opportunity_id, recycle_at, last_contact_at FROM leads;
+-- nor does one that is to come
+INSERT INTO contacts (opportunity_id, rep_id, kind, contacted_at) VALUES (2, 2, 'call', '2019-12-31 00:00+00') RETURNING contacted_at;
 SELECT opportunity_id, last_call_at FROM opportunities ORDER BY 1;
 SELECT * FROM waiting;
 SET sopflow.clock = '2019-06-05 08:59:59.999999+00';
