@@ -124,6 +124,8 @@ AS $$
 			WHERE s.rule_set IN ('opportunity_claim', 'opportunity_unbind', 'opportunity_recycle')
 				AND (f.fact IS NULL OR EXISTS (SELECT FROM pg_type t WHERE t.oid = f.type
 					AND t.oid IS DISTINCT FROM to_regtype(format('%I.opportunities', $1)))))
-		THEN $1 || '.' ELSE '' END
+		-- longer ones would be cut in the names of guards, and so fire in another order
+		THEN CASE WHEN octet_length($1) <= 21 THEN $1 ELSE left($1, 3) || '_' || left(md5($1), 8) END || '.'
+		ELSE '' END
 $$;
-COMMENT ON FUNCTION sopflow.crm_prefix(name) IS 'What the names of rule sets, SOPs, events and actions of this schema begin with: nothing, unless another schema has them';
+COMMENT ON FUNCTION sopflow.crm_prefix(name) IS 'What the names of rule sets, SOPs, events and actions of this schema begin with: nothing, unless another schema has them, else the schema''s name, cut and with a hash if it is long, and a dot';

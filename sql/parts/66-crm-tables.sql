@@ -243,25 +243,25 @@ BEGIN
 	EXECUTE format($f$
 		CREATE FUNCTION hold_limit(rep_id bigint) RETURNS int LANGUAGE sql STABLE SECURITY DEFINER
 			SET search_path = %1$I, pg_temp
-			AS $b$
+			AS %2$L
+		$f$, schema, format($b$
 			SELECT (CASE WHEN o.rule_set IS NULL THEN p.value ELSE o.value END)::int
-			FROM sales_reps r JOIN sopflow.rule_param p ON p.rule_set = %2$L AND p.param = 'max_hold'
+			FROM sales_reps r JOIN sopflow.rule_param p ON p.rule_set = %L AND p.param = 'max_hold'
 			LEFT JOIN LATERAL (SELECT v.rule_set, v.value
 				FROM unnest(ARRAY['rep:' || r.rep_id, 'team:' || r.team, 'level:' || r.level]) WITH ORDINALITY AS s(scope, n)
 				JOIN sopflow.rule_param_override v ON (v.rule_set, v.param, v.scope) = (p.rule_set, p.param, s.scope)
 				ORDER BY s.n LIMIT 1) o ON true
 			WHERE r.rep_id = $1
-			$b$
-		$f$, schema, sopflow.crm_prefix(schema) || 'opportunity_claim');
+			$b$, sopflow.crm_prefix(schema) || 'opportunity_claim'));
 	COMMENT ON FUNCTION hold_limit(bigint) IS 'How many leads the rep may hold: parameter max_hold, or its override for the rep, the team, the level';
 	EXECUTE format($f$
 		CREATE FUNCTION day_began() RETURNS timestamptz LANGUAGE sql STABLE SECURITY DEFINER
 			SET search_path = %1$I, pg_temp
-			AS $b$
+			AS %2$L
+		$f$, schema, format($b$
 			SELECT date_trunc('day', sopflow.now(), p.value) FROM sopflow.rule_param p
-			WHERE p.rule_set = %2$L AND p.param = 'time_zone'
-			$b$
-		$f$, schema, sopflow.crm_prefix(schema) || 'opportunity_claim');
+			WHERE p.rule_set = %L AND p.param = 'time_zone'
+			$b$, sopflow.crm_prefix(schema) || 'opportunity_claim'));
 	COMMENT ON FUNCTION day_began() IS 'When today began, in the time zone of parameter time_zone';
 	EXECUTE format($f$
 		CREATE FUNCTION note_contact() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
