@@ -17,6 +17,7 @@
 #include "optimizer/optimizer.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -668,11 +669,33 @@ sf_plan_execute(struct _SPI_plan *plan, ParamListInfo params, bool newest, int m
 	return processed;
 }
 
+/*
+ * The statement may be of tables whose owner has changed types, or has meant
+ * them to be wrong.
+ */
+static Datum
+column_of(HeapTuple tuple, TupleDesc desc, int column, Oid wanted, bool *isnull)
+{
+	Oid			type = TupleDescAttr(desc, column - 1)->atttypid;
+
+	if (type != wanted)
+		type = getBaseType(type);
+	if (type == VARCHAROID || type == BPCHAROID)
+		type = TEXTOID;
+	if (type != wanted && (wanted == TEXTOID || !TupleDescAttr(desc, column - 1)->attbyval))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" must be of type %s, not %s",
+						NameStr(TupleDescAttr(desc, column - 1)->attname),
+						format_type_be(wanted), format_type_be(type))));
+	return heap_getattr(tuple, column, desc, isnull);
+}
+
 char *
 sf_row_text(HeapTuple tuple, TupleDesc desc, int column)
 {
 	bool		isnull;
-	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+	Datum		value = column_of(tuple, desc, column, TEXTOID, &isnull);
 
 	return isnull ? NULL : TextDatumGetCString(value);
 }
@@ -681,7 +704,7 @@ int64
 sf_row_int64(HeapTuple tuple, TupleDesc desc, int column, int64 otherwise)
 {
 	bool		isnull;
-	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+	Datum		value = column_of(tuple, desc, column, INT8OID, &isnull);
 
 	return isnull ? otherwise : DatumGetInt64(value);
 }
@@ -690,7 +713,7 @@ int32
 sf_row_int32(HeapTuple tuple, TupleDesc desc, int column, int32 otherwise)
 {
 	bool		isnull;
-	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+	Datum		value = column_of(tuple, desc, column, INT4OID, &isnull);
 
 	return isnull ? otherwise : DatumGetInt32(value);
 }
@@ -699,7 +722,7 @@ bool
 sf_row_bool(HeapTuple tuple, TupleDesc desc, int column)
 {
 	bool		isnull;
-	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+	Datum		value = column_of(tuple, desc, column, BOOLOID, &isnull);
 
 	return !isnull && DatumGetBool(value);
 }
@@ -708,7 +731,7 @@ Oid
 sf_row_oid(HeapTuple tuple, TupleDesc desc, int column)
 {
 	bool		isnull;
-	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+	Datum		value = column_of(tuple, desc, column, OIDOID, &isnull);
 
 	return isnull ? InvalidOid : DatumGetObjectId(value);
 }
