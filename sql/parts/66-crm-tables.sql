@@ -232,6 +232,9 @@ BEGIN
 				WHERE p.pronamespace = 'sopflow'::regnamespace AND p.proname = 'crm_' || f.name));
 	END LOOP;
 
+	-- not for a rep: an assignment needs less than a claim, a hand-over passes locks
+	EXECUTE format('REVOKE EXECUTE ON FUNCTION %1$I.assign, %1$I.hand_over FROM PUBLIC', schema);
+
 	-- with the rights of their owner; names are looked up here only
 	EXECUTE format($f$
 		CREATE FUNCTION rep_of(role_name name) RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER

@@ -132,6 +132,9 @@ BEGIN
 	IF row_security THEN
 		PERFORM sopflow.crm_make_policies(schema, manager_role);
 	END IF;
+	IF manager_role IS NOT NULL THEN
+		EXECUTE format('GRANT EXECUTE ON FUNCTION %1$I.assign, %1$I.hand_over TO %2$I', schema, manager_role);
+	END IF;
 	RETURN true;
 END
 $$;

@@ -94,7 +94,6 @@ SELECT * FROM crm_rights.convert('{3}');
 SELECT * FROM crm_rights.lose('{3}');
 SELECT * FROM crm_rights.log_contact(3, 1);
 SELECT * FROM crm_rights.log_contact(3, 2);
-SELECT * FROM crm_rights.hand_over(2, 1);
 UPDATE crm_rights.opportunities SET owner_id = 1 WHERE opportunity_id = 3 RETURNING *;
 UPDATE crm_rights.opportunities SET owner_id = NULL WHERE owner_id <> 1 RETURNING *;
 INSERT INTO crm_rights.contacts (opportunity_id, rep_id) VALUES (3, 1);
@@ -106,6 +105,7 @@ SELECT opportunity_id, ok, code, from_owner, to_owner FROM crm_rights.transfer('
 SELECT opportunity_id, ok, code, from_owner, to_owner FROM crm_rights.claim('{4}', 2);
 SELECT opportunity_id, ok, code, from_owner, to_owner FROM crm_rights.assign('{4}', 2);
 SELECT opportunity_id, ok, code, from_owner, to_owner FROM crm_rights.hand_over(1, 2);
+SELECT opportunity_id, ok, code, from_owner, to_owner FROM crm_rights.hand_over(2, 1);
 UPDATE crm_rights.opportunities SET owner_id = 2 WHERE opportunity_id = 1;
 UPDATE crm_rights.opportunities SET owner_id = 2 WHERE opportunity_id = 4;
 SET sopflow.rep_id = 2;
@@ -133,6 +133,9 @@ UPDATE crm_rights.opportunities SET owner_id = 1 WHERE opportunity_id = 5 RETURN
 UPDATE crm_rights.opportunities SET owner_id = NULL WHERE opportunity_id = 5 RETURNING owner_id, last_owner_id, released_at;
 SELECT ok, code FROM crm_rights.claim('{5}', 1);
 UPDATE crm_rights.opportunities SET owner_id = 1 WHERE opportunity_id = 5;
+\echo :LAST_ERROR_SQLSTATE
+-- an assignment would not be, so it is the manager's
+SELECT ok, code FROM crm_rights.assign('{5}', 1);
 \echo :LAST_ERROR_SQLSTATE
 SELECT ok, code, from_owner, to_owner FROM crm_rights.release('{2}', 'other', 'no time', operator => 'ann');
 SELECT ok, code FROM crm_rights.convert('{1}');
