@@ -529,7 +529,6 @@ text_plan(const char *sql, int nargs, const Oid *types)
 	SfTextPlan *entry;
 	SPIPlanPtr	plan;
 	char	   *kept;
-	bool		found;
 
 	if (text_plans == NULL)
 	{
@@ -543,16 +542,14 @@ text_plan(const char *sql, int nargs, const Oid *types)
 	plan = SPI_prepare(sql, nargs, (Oid *) types);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare statement: %s: %s", SPI_result_code_string(SPI_result), sql);
-	SPI_keepplan(plan);
+	/* another text of this hash may be running now */
+	if (entry != NULL)
+		return plan;
 	kept = MemoryContextStrdup(TopMemoryContext, sql);
-	entry = hash_search(text_plans, &hash, HASH_ENTER, &found);
-	if (found)
-	{
-		SPI_freeplan(entry->plan);
-		pfree(entry->sql);
-	}
-	entry->plan = plan;
+	SPI_keepplan(plan);
+	entry = hash_search(text_plans, &hash, HASH_ENTER, NULL);
 	entry->sql = kept;
+	entry->plan = plan;
 	return plan;
 }
 
