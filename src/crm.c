@@ -3,11 +3,12 @@
  *	  The operations of the CRM pack.
  *
  * They run with the rights of their caller, over tables that are his or that he
- * was granted.  An operation first locks the keys of the quotas that it may
- * count for, sorted, then the rows, by their id; only then it writes them, each
- * in a subtransaction whose denial is a row of its result.  So these functions
- * never deadlock among themselves: none waits for a key while it has a row,
- * and each kind of lock is taken in one order.
+ * was granted.  An operation first locks the rows, by their id, then the
+ * keys of the quotas that it may count for, sorted; only then it writes the rows,
+ * each in a subtransaction whose denial is a row of its result.  So these
+ * functions never deadlock among themselves: none waits for a row while it has a
+ * key, and each kind of lock is taken in one order.  Nor do they with an UPDATE
+ * of one row, which has its row before the rules come to the key.
  */
 #include "postgres.h"
 
@@ -408,8 +409,8 @@ sf_crm_run(SfCrmCall *call)
 	SfCrm		crm;
 
 	sf_crm_open(&crm, call);
+	sf_crm_lock_leads(&crm);
 	if (crm.operation->gains && !call->rep.isnull)
 		sf_crm_lock_rep(call->rep.rep_id);
-	sf_crm_lock_leads(&crm);
 	return sf_crm_work_on_all(&crm);
 }

@@ -47,14 +47,14 @@ sf_crm_hand_over(SfCrmCall *call, int64 from_rep)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("sales rep " INT64_FORMAT " cannot hand over to himself", from_rep)));
-	if (!call->rep.isnull)
-		sf_crm_lock_rep(call->rep.rep_id);
 	/* what was won stays with who won it, unless somebody takes it over */
 	sf_plan_text(InvalidOid,
 				 psprintf(LEAD_COLUMNS "WHERE o.owner_id = $1%s"
 						  " ORDER BY o.opportunity_id FOR NO KEY UPDATE", crm.schema,
 						  call->rep.isnull ? " AND o.closed_at IS NULL" : ""),
 				 1, types, values, NULL, sf_crm_take_lead, &crm);
+	if (!call->rep.isnull)
+		sf_crm_lock_rep(call->rep.rep_id);
 	take_locked(&crm);
 	return sf_crm_work_on_all(&crm);
 }
@@ -92,29 +92,34 @@ take_step(HeapTuple tuple, TupleDesc desc, void *arg)
  * recycle_at stands in the rows, so that what is due is found by an index.  When
  * the rules or their parameters have changed since it was computed, have them
  * compute it anew, for at most `max` leads in one call: any other value written
- * to it makes the guard look at the row.
+ * to it makes the guard look at the row.  Returns the last lead whose recycle_at
+ * is of these rules.
  */
-static void
+static int64
 compute_anew(SfCrm *crm, int max)
 {
 	static const Oid types[] = {INT8OID, INT4OID, TEXTOID};
 	Datum		values[3] = {Int64GetDatum(0), Int32GetDatum(max)};
 	SfPass		pass = {0};
 	char	   *rules = sf_leadlog_rules(crm->relid, "opportunity_recycle");
+	bool		mine;
 
 	/* the state is not needed for leads whose rules stay as they are */
 	if (rules == NULL ||
 		!OidIsValid(get_relname_relid("recycle_state", get_rel_namespace(crm->relid))))
-		return;
+		return PG_INT64_MAX;
 	sf_plan_text(InvalidOid, psprintf("SELECT rules, position FROM %s.recycle_state"
 									  " FOR UPDATE SKIP LOCKED", crm->schema),
 				 0, NULL, NULL, NULL, take_pass, &pass);
-	if (!pass.found)
-		return;
+	mine = pass.found;
+	if (!mine && sf_plan_text(InvalidOid, psprintf("SELECT rules, position FROM %s.recycle_state",
+												   crm->schema),
+							  0, NULL, NULL, NULL, take_pass, &pass) == 0)
+		return PG_INT64_MAX;
 	if (pass.rules == NULL || strcmp(pass.rules, rules) != 0)
 		pass.position = PG_INT64_MIN;
-	else if (pass.position == PG_INT64_MAX)
-		return;
+	if (!mine || pass.position == PG_INT64_MAX)
+		return pass.position;
 	values[0] = Int64GetDatum(pass.position);
 	sf_plan_text(InvalidOid,
 				 psprintf("WITH b AS (SELECT opportunity_id FROM %1$s.opportunities"
@@ -125,10 +130,13 @@ compute_anew(SfCrm *crm, int max)
 						  " FROM b WHERE o.opportunity_id = b.opportunity_id)"
 						  " SELECT count(*), max(opportunity_id) FROM b", crm->schema),
 				 2, types, values, NULL, take_step, &pass);
-	values[0] = Int64GetDatum(pass.count < max ? PG_INT64_MAX : pass.position);
+	if (pass.count < max)
+		pass.position = PG_INT64_MAX;
+	values[0] = Int64GetDatum(pass.position);
 	values[2] = CStringGetTextDatum(rules);
 	sf_plan_text(InvalidOid, psprintf("UPDATE %s.recycle_state SET position = $1, rules = $3",
 									  crm->schema), 3, types, values, NULL, NULL, NULL);
+	return pass.position;
 }
 
 /*
@@ -162,19 +170,24 @@ compute_these(SfCrm *crm)
 List *
 sf_crm_recycle(SfCrmCall *call, int max, bool dry_run)
 {
-	static const Oid types[] = {TIMESTAMPTZOID, INT4OID, INT8ARRAYOID};
+	static const Oid types[] = {TIMESTAMPTZOID, INT4OID, INT8ARRAYOID, INT8OID};
 	bool		these = call->ids.n >= 0;
-	Datum		values[3] = {TimestampTzGetDatum(call->at), Int32GetDatum(max)};
+	Datum		values[4] = {TimestampTzGetDatum(call->at), Int32GetDatum(max)};
+	char		nulls[] = "    ";
+	int64		computed = PG_INT64_MAX;
 	SfCrm		crm;
 	List	   *results = NIL;
 
 	sf_crm_open(&crm, call);
-	if (these)
-		values[2] = sf_crm_ids_array(&call->ids);
 	if (!dry_run && these)
 		compute_these(&crm);
 	else if (!dry_run)
-		compute_anew(&crm, max);
+		computed = compute_anew(&crm, max);
+	if (these)
+		values[2] = sf_crm_ids_array(&call->ids);
+	else
+		nulls[2] = 'n';
+	values[3] = Int64GetDatum(computed);
 	/*
 	 * Whoever works on a lead right now decides about it: no waiting, so no
 	 * deadlock.  A task fails at such a lead and comes again: the worker has the
@@ -184,10 +197,10 @@ sf_crm_recycle(SfCrmCall *call, int max, bool dry_run)
 				 psprintf("WITH due AS MATERIALIZED (" LEAD_COLUMNS
 						  "WHERE o.recycle_at <= $1%s ORDER BY o.recycle_at LIMIT $2%s)"
 						  " SELECT * FROM due ORDER BY 1", crm.schema,
-						  these ? " AND o.opportunity_id = ANY ($3)" : "",
+						  these ? " AND o.opportunity_id = ANY ($3)" : " AND o.opportunity_id <= $4",
 						  dry_run ? "" : these ? " FOR NO KEY UPDATE NOWAIT" :
 						  " FOR NO KEY UPDATE SKIP LOCKED"),
-				 these ? 3 : 2, types, values, NULL, sf_crm_take_lead, &crm);
+				 lengthof(types), types, values, nulls, sf_crm_take_lead, &crm);
 	take_locked(&crm);
 	if (!dry_run)
 		return sf_crm_work_on_all(&crm);
@@ -234,8 +247,8 @@ take_key(HeapTuple tuple, TupleDesc desc, void *arg)
 }
 
 /*
- * The rows of assignment first, so that two of these take turns; then the keys
- * of all reps that may come in question, sorted, then the leads.
+ * The rows of assignment first, so that two of these take turns; then the leads,
+ * then the keys of all reps that may come in question, sorted.
  */
 static void
 lock_all(SfCrm *crm)
@@ -247,13 +260,13 @@ lock_all(SfCrm *crm)
 
 	sf_plan_text(InvalidOid, psprintf("SELECT 1 FROM %s.assignment ORDER BY category FOR UPDATE",
 									  crm->schema), 0, NULL, NULL, NULL, NULL, NULL);
+	sf_crm_lock_leads(crm);
 	sf_plan_text(InvalidOid, psprintf("SELECT rep_id FROM %s.sales_reps WHERE active AND weight > 0",
 									  crm->schema), 0, NULL, NULL, NULL, take_key, &keys);
 	array = palloc(Max(list_length(keys), 1) * sizeof(char *));
 	foreach(lc, keys)
 		array[n++] = lfirst(lc);
 	sf_quota_lock(array, n);
-	sf_crm_lock_leads(crm);
 }
 
 static bool
@@ -267,6 +280,7 @@ static void
 take_share(HeapTuple tuple, TupleDesc desc, void *arg)
 {
 	SfShares   *shares = arg;
+	int			place = sf_row_int32(tuple, desc, 1, 0);
 	char	   *category = sf_row_text(tuple, desc, 2);
 	SfShare    *share = NULL;
 	ListCell   *lc;
@@ -288,7 +302,10 @@ take_share(HeapTuple tuple, TupleDesc desc, void *arg)
 		share->method = sf_row_text(tuple, desc, 4);
 		shares->shares = lappend(shares->shares, share);
 	}
-	share->places = lappend_int(share->places, sf_row_int32(tuple, desc, 1, 0));
+	/* the statement is as good as the search_path */
+	if (place < 1 || place > shares->crm->call->ids.n)
+		elog(ERROR, "place %d of a lead is out of range", place);
+	share->places = lappend_int(share->places, place);
 }
 
 static void
