@@ -30,15 +30,15 @@ BEGIN
 		(claim, 'rep', 'sales_reps', 'select r.* from sales_reps r where r.rep_id = new.owner_id'),
 		(claim, 'open_tasks', 'bigint', 'select count(*) from rep_tasks t where t.done_at is null and (t.opportunity_id = new.opportunity_id and (t.rep_id is null or t.rep_id = new.owner_id) or t.opportunity_id is null and t.rep_id = new.owner_id)');
 	INSERT INTO sopflow.rule_quota (rule_set, quota, query, lock_key) VALUES
-		(claim, 'held', 'select count(*) from opportunities o where o.owner_id = new.owner_id and o.status <> all (param.closed)', $$'rep:' || new.owner_id$$),
+		(claim, 'held', $$select count(*) from opportunities o where o.owner_id = new.owner_id and o.status <> all (coalesce(param.closed, '{}'))$$, $$'rep:' || new.owner_id$$),
 		-- what this statement has claimed is not in the log yet: rows of this transaction
 		-- (whatever claimed_at they were given) that the log shows with another owner
 		(claim, 'claimed_today', $$select (select count(*) from opportunity_log l where l.to_owner = new.owner_id and l.ok and l.operation = 'CLAIM' and l.logged_at >= date_trunc('day', sopflow.now(), param.time_zone)) + (select count(*) from opportunities o where o.owner_id = new.owner_id and o.acquired_by = 'CLAIM' and age(o.xmin) <= 0 and (select l.to_owner from opportunity_log l where l.opportunity_id = o.opportunity_id and l.ok order by l.log_id desc limit 1) is distinct from new.owner_id)$$, $$'rep:' || new.owner_id$$);
 	INSERT INTO sopflow.rule_param (rule_set, param, type, value, description) VALUES
 		(claim, 'max_hold', 'int', '100', 'Leads that a rep may hold, closed ones not counted; null: any number'),
 		(claim, 'cool_down', 'interval', '72 hours', 'How long a lead cannot be claimed by the rep who had it last; null: no time'),
-		(claim, 'claimable', 'text[]', '{UNBIND,NEW}', 'Statuses of leads that may be taken from the public pool'),
-		(claim, 'closed', 'text[]', '{CONVERTED,LOST,INVALID}', 'Statuses of leads that are closed'),
+		(claim, 'claimable', 'text[]', '{UNBIND,NEW}', 'Statuses of leads that may be taken from the public pool; null: any'),
+		(claim, 'closed', 'text[]', '{CONVERTED,LOST,INVALID}', 'Statuses of leads that are closed; null: none'),
 		(claim, 'max_claims_per_day', 'int', NULL, 'Leads that a rep may claim in a day, also if he gave them back; null: any number'),
 		(claim, 'time_zone', 'text', current_setting('TimeZone'), 'Time zone of that day'),
 		(claim, 'new_data_delay', 'interval', NULL, 'How long a lead cannot be claimed after it came into the public pool; null: no time');
@@ -48,13 +48,13 @@ BEGIN
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and old.opportunity_id is not null and (old.owner_id is not null or old.status <> all (param.claimable)) and op.operation in ('CLAIM', 'ASSIGN')$$,
 			'[{"deny": "\u72b6\u6001\u4e0d\u5408\u6cd5", "code": "STATUS"}]'),
 		(claim, 'closed', 'It is closed', 11,
-			$$old.status = any (param.closed) and new.opportunity_id is not null and (new.owner_id is distinct from old.owner_id or new.status is distinct from old.status) and op.operation in ('RELEASE', 'RECYCLE', 'TRANSFER', 'CONVERT', 'LOSE')$$,
+			$$old.status = any (coalesce(param.closed, '{}')) and new.opportunity_id is not null and (new.owner_id is distinct from old.owner_id or new.status is distinct from old.status) and op.operation in ('RELEASE', 'RECYCLE', 'TRANSFER', 'CONVERT', 'LOSE')$$,
 			'[{"deny": "\u72b6\u6001\u4e0d\u5408\u6cd5", "code": "STATUS"}]'),
 		(claim, 'last_owner', 'Who had it last may not take it again at once', 20,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and old.last_owner_id = new.owner_id and old.released_at + param.cool_down > sopflow.now() and op.operation = 'CLAIM'$$,
 			'[{"deny": "\u4e0a\u4e00\u4e2a\u7ed1\u5b9a\u4eba\u4e0d\u53ef\u4ee5\u4e3a\u00b7\u00b7\u00b7", "code": "LAST_OWNER"}]'),
 		(claim, 'capacity', 'The private pool is full', 30,
-			$$new.owner_id is not null and new.status <> all (param.closed) and (new.owner_id is distinct from old.owner_id or old.status = any (param.closed)) and held >= param.max_hold$$,
+			$$new.owner_id is not null and new.status <> all (coalesce(param.closed, '{}')) and (new.owner_id is distinct from old.owner_id or old.status = any (coalesce(param.closed, '{}'))) and held >= param.max_hold$$,
 			'[{"deny": "\u79c1\u6d77\u5e93\u5df2\u6ee1\uff0c\u65e0\u6cd5\u64cd\u4f5c\u00b7\u00b7", "code": "FULL"}]'),
 		(claim, 'category', 'Another category', 40,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and rep.category <> new.category$$,
@@ -79,7 +79,7 @@ BEGIN
 			'[{"deny": "\u5546\u673a\u5df2\u9501\u5b9a\uff0c\u65e0\u6cd5\u64cd\u4f5c\u00b7\u00b7", "code": "LOCKED"}]'),
 		(claim, 'bind', 'It is bound to its new owner', 100,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id$$,
-			$$[{"set": {"new.status": "case when new.status = any (param.claimable) then 'BIND' else new.status end", "new.minor_status": "null", "new.frozen_until": "null", "new.acquired_by": "op.operation", "new.claimed_at": "coalesce(nullif(new.claimed_at, old.claimed_at), sopflow.now())"}}]$$),
+			$$[{"set": {"new.status": "case when new.status = any (coalesce(param.claimable, '{UNBIND,NEW}')) then 'BIND' else new.status end", "new.minor_status": "null", "new.frozen_until": "null", "new.acquired_by": "op.operation", "new.claimed_at": "coalesce(nullif(new.claimed_at, old.claimed_at), sopflow.now())"}}]$$),
 		(claim, 'unbound', 'Its owner has lost it', 110,
 			$$old.owner_id is not null and new.owner_id is distinct from old.owner_id and new.opportunity_id is not null$$,
 			$$[{"set": {"new.last_owner_id": "old.owner_id", "new.released_at": "coalesce(nullif(new.released_at, old.released_at), sopflow.now())"}}]$$),
@@ -90,10 +90,10 @@ BEGIN
 			$$new.opportunity_id is not null and new.owner_id is null and new.pooled_at is null$$,
 			$$[{"set": {"new.pooled_at": "sopflow.now()"}}]$$),
 		(claim, 'close', 'It was won or lost', 140,
-			$$new.closed_at is null and new.status = any (param.closed)$$,
+			$$new.closed_at is null and new.status = any (coalesce(param.closed, '{}'))$$,
 			$$[{"set": {"new.closed_at": "sopflow.now()"}}]$$),
 		(claim, 'reopen', 'It is open again', 150,
-			$$new.closed_at is not null and new.status <> all (param.closed)$$,
+			$$new.closed_at is not null and new.status <> all (coalesce(param.closed, '{}'))$$,
 			$$[{"set": {"new.closed_at": "null"}}]$$)
 		) AS v(rule_set, rule, description, priority, condition, actions);
 
@@ -140,10 +140,10 @@ BEGIN
 		(recycle, 'closed', 'text[]', '{CONVERTED,LOST,INVALID}', 'Statuses of leads that never go back');
 	INSERT INTO sopflow.rule (rule_set, rule, description, priority, condition, actions) VALUES
 		(recycle, 'due', 'The earliest of the limits', 10,
-			$$new.owner_id is not null and new.locked is null and new.status <> all (param.closed)$$,
+			$$new.owner_id is not null and new.locked is null and new.status <> all (coalesce(param.closed, '{}'))$$,
 			$$[{"set": {"new.recycle_at": "least(greatest(new.claimed_at + param.protection, case when new.last_contact_at >= new.claimed_at then new.last_contact_at + param.protection_per_contact end), new.claimed_at + param.protection_max, new.claimed_at + param.hold_at_most, greatest(new.claimed_at, new.last_contact_at) + param.contact_within, greatest(new.claimed_at, new.last_call_at) + param.call_within)"}}]$$),
 		(recycle, 'exempt', 'Public, locked and closed leads', 20,
-			$$new.recycle_at is not null and (new.owner_id is null or new.locked is not null or new.status = any (param.closed))$$,
+			$$new.recycle_at is not null and (new.owner_id is null or new.locked is not null or new.status = any (coalesce(param.closed, '{}')))$$,
 			$$[{"set": {"new.recycle_at": "null"}}]$$),
 		(recycle, 'schedule', 'A task takes it back in time', 30,
 			$$new.recycle_at is not null and new.recycle_at is distinct from old.recycle_at and old.opportunity_id is not null$$,

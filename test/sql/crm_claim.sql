@@ -250,7 +250,18 @@ SELECT ok FROM cc.release('{32,33}');
 SELECT * FROM cc.claim('{32}', 1);
 SELECT cc.take(33, 1);
 UPDATE sopflow.rule_param SET value = NULL WHERE rule_set = 'opportunity_claim' AND param = 'claimable';
-SELECT * FROM cc.claim('{3}', 2);
+SELECT * FROM cc.claim('{3,35}', 2);
+SELECT status, owner_id FROM cc.opportunities WHERE opportunity_id IN (3, 35) ORDER BY opportunity_id;
+ROLLBACK;
+-- no status that is closed, so all leads count and none is exempt
+BEGIN;
+UPDATE sopflow.rule_param SET value = NULL WHERE param = 'closed';
+SELECT * FROM cc.claim('{32}', 1);
+SELECT * FROM cc.claim('{35}', 2);
+SELECT ok FROM cc.convert('{35}');
+SELECT recycle_at FROM cc.opportunities WHERE opportunity_id = 35;
+UPDATE sopflow.rule_param SET value = '3' WHERE rule_set = 'opportunity_claim' AND param = 'max_hold';
+SELECT * FROM cc.claim('{36,37}', 2);
 ROLLBACK;
 SELECT * FROM cc.held;
 
