@@ -53,23 +53,24 @@ insert_owned() {	# insert_owned COUNT
 	INSERT INTO app.opportunity_log $LOGGED SELECT opportunity_id, 'ASSIGN', true, NULL, NULL, owner_id, 'UNBIND', 'BIND' FROM l
 	SQL
 }
-timed_warm() {	# timed_warm COMMAND...: milliseconds; a lead for each rep comes first
-	local us
-	us=$({ "$@" $REPS; echo ';'; echo '-- go'; "$@" "$ASSIGNED"; echo ';'; } | us_of)
-	calc "${us% *} / 1000"
+timed_warm() {	# timed_warm COMMAND...: "wall cpu", microseconds; a lead for each rep comes first
+	{ "$@" $REPS; echo ';'; echo '-- go'; "$@" "$ASSIGNED"; echo ';'; } | us_of
 }
 for method in least_loaded round_robin; do
-	S=() F=()
+	S=() F=() lead=() known=()
 	for ((i = 0; i < ROUNDS; i++)); do
 		fresh fn
 		fresh app
 		q -c "UPDATE fn.assignment SET method = '$method'"
-		S+=("$(timed_warm insert fn)")
+		read -r wall cpu <<<"$(timed_warm insert fn)"
+		S+=("$(calc "$wall / 1000")") lead+=("$(calc "$cpu / $ASSIGNED")")
 		spread=$(q -c "SELECT min(n) || ' ' || max(n) || ' ' || count(*) FROM (SELECT count(*) AS n FROM fn.opportunities WHERE owner_id IS NOT NULL GROUP BY owner_id) h")
 		[ "$spread" = "$((LIMIT + 1)) $((LIMIT + 1)) $REPS" ] || { say "spread unevenly: $spread" >&2; exit 1; }
 		q -c "UPDATE fn.assignment SET method = 'off'"
-		F+=("$(timed_warm insert_owned)")
+		read -r wall cpu <<<"$(timed_warm insert_owned)"
+		F+=("$(calc "$wall / 1000")") known+=("$(calc "$cpu / $ASSIGNED")")
 	done
 	report "$ASSIGNED leads given to $REPS reps, $method" ms -
-	show "  a lead" us "$(calc "$(stats "${S[@]}" | cut -d' ' -f1) * 1000 / $ASSIGNED")"
+	S=("${lead[@]}") F=("${known[@]}")
+	report "  CPU time, a lead" us -
 done

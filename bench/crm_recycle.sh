@@ -23,29 +23,31 @@ INSERT INTO fn.opportunity_log (logged_at, opportunity_id, operation, ok, from_o
 	SELECT claimed_at, opportunity_id, 'CLAIM', true, NULL, owner_id, 'UNBIND', 'BIND', 'function' FROM fn.opportunities;
 INSERT INTO fn.opportunities (client_id, category, level, pooled_at) SELECT 1 + g % 1000, 'phone', 'A', now() FROM generate_series(1, $PUBLIC) g;
 RESET session_replication_role;
-CREATE TABLE step (part text, leads int, ms float);
+CREATE TABLE step (part text, leads int, ms float, cpu float);
 -- one transaction after another, until nothing is due
 CREATE PROCEDURE recycle_all(part text) LANGUAGE plpgsql AS \$\$
-DECLARE n int; began timestamptz;
+DECLARE n int; began timestamptz; cpu float;
 BEGIN
 	LOOP
 		began := clock_timestamp();
+		cpu := $CPU_US;
 		SELECT count(*) INTO n FROM fn.recycle($BATCH);
 		COMMIT;
-		INSERT INTO step VALUES (part, n, extract(epoch FROM clock_timestamp() - began) * 1000);
+		INSERT INTO step VALUES (part, n, extract(epoch FROM clock_timestamp() - began) * 1000, ($CPU_US - cpu) / 1000);
 		COMMIT;
 		EXIT WHEN n = 0;
 	END LOOP;
 END\$\$;
 -- the passes after a change: recycle() computes a batch anew each time
 CREATE PROCEDURE compute_all(part text, leads int) LANGUAGE plpgsql AS \$\$
-DECLARE began timestamptz;
+DECLARE began timestamptz; cpu float;
 BEGIN
 	FOR i IN 1 .. leads / $BATCH LOOP
 		began := clock_timestamp();
+		cpu := $CPU_US;
 		PERFORM FROM fn.recycle($BATCH);
 		COMMIT;
-		INSERT INTO step VALUES (part, $BATCH, extract(epoch FROM clock_timestamp() - began) * 1000);
+		INSERT INTO step VALUES (part, $BATCH, extract(epoch FROM clock_timestamp() - began) * 1000, ($CPU_US - cpu) / 1000);
 		COMMIT;
 	END LOOP;
 END\$\$;
@@ -81,20 +83,22 @@ other() {	# other NAME COMMAND...: "median p99 slowest" in ms beside it
 	(cd "$BENCH_TMP" && exec pgbench -n -M prepared -c 1 -T 600 -l --log-prefix=other."$name".log -f other.claim -f other.contact >/dev/null 2>&1) &
 	pid=$!
 	"$@"
-	kill -INT $pid
+	# it writes its log to the end then
+	q -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgbench'" >/dev/null
 	wait $pid || true
 	awk '{ print $3 / 1000 }' "$BENCH_TMP"/other."$name".log* | sort -g |
 		awk '{ a[NR] = $1 } END { if (NR < 10) exit 1; print a[int((NR + 1) / 2)], a[int(NR * 0.99)], a[NR] }' || echo 0 0 0
 }
-steps() {	# steps PART: "total-ms leads p50 p99 longest", of the transactions that did something
-	q -F ' ' -c "SELECT sum(ms), sum(leads), percentile_cont(0.5) WITHIN GROUP (ORDER BY ms), percentile_cont(0.99) WITHIN GROUP (ORDER BY ms), max(ms)
+steps() {	# steps PART: "total-ms leads p50 p99 longest cpu-ms", of the transactions that did something
+	q -F ' ' -c "SELECT sum(ms), sum(leads), percentile_cont(0.5) WITHIN GROUP (ORDER BY ms), percentile_cont(0.99) WITHIN GROUP (ORDER BY ms), max(ms), sum(cpu)
 		FROM step WHERE part = '$1' AND leads > 0"
 }
 tell() {	# tell LABEL PART
-	local total leads p50 p99 longest
-	read -r total leads p50 p99 longest <<<"$(steps "$2")"
+	local total leads p50 p99 longest cpu
+	read -r total leads p50 p99 longest cpu <<<"$(steps "$2")"
 	show "$1" s "$(calc "$total / 1000")"
 	show "  leads" 1/s "$(calc "$leads / $total * 1000")"
+	show "  CPU, a lead" us "$(calc "$cpu / $leads * 1000")"
 	show_three "  a transaction" "$p50" "$p99" "$longest"
 }
 show_three() {	# show_three LABEL MEDIAN P99 LONGEST: ms
@@ -128,11 +132,16 @@ settle
 began=$(q -c 'SELECT clock_timestamp()')
 q -c "SELECT count(sopflow.emit('OPPORTUNITY_DUE', opportunity_id, '{}', recycle_at)) FROM fn.opportunities WHERE recycle_at <= now()" >/dev/null
 emitted=$(q -c 'SELECT clock_timestamp()')
+worker_cpu() { q -c "SELECT sum(split_part(pg_read_file('/proc/' || pid || '/schedstat', 0, 100, true), ' ', 1)::numeric / 1000)
+	FROM pg_stat_activity WHERE backend_type = 'sopflow worker' AND datname = current_database()"; }
+cpu=$(worker_cpu)
 read -ra worker <<<"$(other worker none_due)"
 took=$(q -c "SELECT extract(epoch FROM max(logged_at) - '$emitted') FROM fn.opportunity_log WHERE operation = 'RECYCLE'")
+cpu=$(calc "$(worker_cpu) - $cpu")
 show "emit() of the due leads, one call each" s "$(q -c "SELECT extract(epoch FROM timestamptz '$emitted' - '$began')")"
 show "the worker takes them back by tasks" s "$took"
 show "  leads" 1/s "$(calc "$DUE / $took")"
+show "  CPU of the worker, a lead" us "$(calc "$cpu / $DUE")"
 tell_other "${worker[@]}"
 
 # a parameter that all private leads depend on
