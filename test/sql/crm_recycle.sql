@@ -289,7 +289,7 @@ SELECT xmin AS xmin_before FROM opportunities WHERE opportunity_id = 11 \gset
 SELECT * FROM recycle(4);
 SELECT xmin = :'xmin_before' AS same FROM opportunities WHERE opportunity_id = 11;
 SELECT count(*) FROM log WHERE logged_at = sopflow.now() AND operation <> 'CLAIM';
--- a later limit takes back what was due, also if the tasks are the first to come
+-- a later limit takes back what was due, also if that is computed in small steps, or the tasks are the first to come
 SET sopflow.clock = '2019-10-02 00:00:00+00';
 SELECT param('contact_within', '48 hours');
 BEGIN;
@@ -297,6 +297,13 @@ SELECT * FROM recycle();
 SELECT count(*) FROM leads WHERE owner_id IS NOT NULL AND recycle_at = '2019-10-03 00:00+00';
 SELECT sopflow.run_due() > 0;
 SELECT count(*) FROM leads WHERE owner_id IS NOT NULL AND recycle_at = '2019-10-03 00:00+00';
+ROLLBACK;
+BEGIN;
+SELECT * FROM recycle(3);
+SELECT opportunity_id, recycle_at FROM leads WHERE opportunity_id > 10;
+SELECT * FROM recycle(3);
+SELECT * FROM recycle(3);
+SELECT DISTINCT recycle_at FROM leads WHERE opportunity_id > 10;
 ROLLBACK;
 SELECT sopflow.run_due() > 0;
 SELECT count(*) FROM leads WHERE owner_id IS NOT NULL AND recycle_at = '2019-10-03 00:00+00';
