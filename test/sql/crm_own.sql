@@ -42,6 +42,26 @@ ROLLBACK;
 UPDATE sopflow.rule SET enabled = true WHERE rule_set = 'opportunity_claim';
 DELETE FROM sopflow.rule WHERE rule_set = 'opportunity_claim' AND rule IN ('vip', 'no web leads');
 
+\echo --- a rule of the user about what is done, and how
+INSERT INTO sopflow.rule (rule_set, rule, priority, condition, actions) VALUES
+	('opportunity_claim', 'reason', 5, $$op.operation = 'RELEASE' and (op.reason is null or op.reason_type = 'OTHER' and length(op.reason) < 5)$$, '[{"deny": "say why", "code": "REASON"}]'),
+	('opportunity_claim', 'by function', 6, $$new.owner_id is distinct from old.owner_id and op.operation <> 'RELEASE' and op.event = 'sql' and old.opportunity_id is not null$$, '[{"deny": "use {{lower(op.operation)}}()", "code": "BY_HAND"}]'),
+	('opportunity_claim', 'operator', 7, $$op.operation = 'ASSIGN' and op.operator is distinct from 'boss'$$, '[{"deny": "{{coalesce(op.operator, ''nobody'')}} is not the boss", "code": "OPERATOR"}]');
+SELECT * FROM cx.claim('{6,7}', 1);
+SELECT * FROM cx.release('{6}');
+SELECT * FROM cx.release('{6}', 'OTHER', 'no');
+UPDATE cx.opportunities SET owner_id = NULL WHERE opportunity_id = 6;
+SELECT * FROM cx.release('{6}', 'CANNOT_REACH', 'no');
+UPDATE cx.opportunities SET owner_id = 2 WHERE opportunity_id = 6;
+UPDATE cx.opportunities SET owner_id = 2 WHERE opportunity_id = 7;
+SELECT * FROM cx.transfer('{7}', 2);
+SELECT * FROM cx.assign('{8}', 1);
+SELECT * FROM cx.assign('{8}', 1, 'clerk');
+SELECT * FROM cx.assign('{8}', 1, 'boss');
+SELECT ok FROM cx.hand_over(2, operator => 'boss');
+SELECT ok, operation, operator, code FROM cx.last LIMIT 1;
+DELETE FROM sopflow.rule WHERE rule_set = 'opportunity_claim' AND rule IN ('reason', 'by function', 'operator');
+
 \echo --- a trigger of the user raises: its SQLSTATE is the code, the others go on
 CREATE FUNCTION cx.stop() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -159,7 +179,9 @@ SELECT seen FROM cx.opportunity_log ORDER BY log_id DESC LIMIT 1;
 UPDATE cx.opportunities SET score = 6 WHERE opportunity_id = 50;
 SELECT * FROM cx.claim('{50}', 2);
 DELETE FROM sopflow.rule WHERE rule_set = 'opportunity_claim' AND rule = 'score';
+SET client_min_messages = warning;
 ALTER TABLE cx.opportunities DROP COLUMN score, DROP COLUMN type CASCADE;
+RESET client_min_messages;
 SELECT * FROM cx.release('{50}');
 SELECT * FROM cx.claim('{50}', 1);
 
