@@ -57,7 +57,7 @@ UPDATE sopflow.rule_fact SET type = 'sales.rep', query = 'select r.* from sales.
     WHERE rule_set = 'deal_claim' AND fact = 'rep';
 UPDATE sopflow.rule_fact SET query = 'select count(*) from sales.todos t where t.staff_no = new.salesperson and not t.done'
     WHERE rule_set = 'deal_claim' AND fact = 'open_tasks';
-UPDATE sopflow.rule_quota SET query = 'select count(*) from sales.deals d where d.salesperson = new.salesperson and d.stage <> all (param.closed)'
+UPDATE sopflow.rule_quota SET query = 'select count(*) from sales.deals d where d.salesperson = new.salesperson and d.stage <> all (coalesce(param.closed, ''{}''))'
     WHERE rule_set = 'deal_claim' AND quota = 'held';
 
 -- nobody transfers deals: who gets one claims it
