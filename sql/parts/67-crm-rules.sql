@@ -47,14 +47,15 @@ BEGIN
 		(claim, 'status', 'It is private already, or not of a status that may be taken', 10,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and old.opportunity_id is not null and (old.owner_id is not null or old.status <> all (param.claimable)) and op.operation in ('CLAIM', 'ASSIGN')$$,
 			'[{"deny": "\u72b6\u6001\u4e0d\u5408\u6cd5", "code": "STATUS"}]'),
-		(claim, 'closed', 'It is closed', 11,
-			$$old.status = any (coalesce(param.closed, '{}')) and new.opportunity_id is not null and (new.owner_id is distinct from old.owner_id or new.status is distinct from old.status) and op.operation in ('RELEASE', 'RECYCLE', 'TRANSFER', 'CONVERT', 'LOSE')$$,
+		-- who takes a lead and closes it in one statement would hold it besides the limit
+		(claim, 'closed', 'It is closed, or closed by being taken', 11,
+			$$old.status = any (coalesce(param.closed, '{}')) and new.opportunity_id is not null and (new.owner_id is distinct from old.owner_id or new.status is distinct from old.status) and op.operation in ('RELEASE', 'RECYCLE', 'TRANSFER', 'CONVERT', 'LOSE') or old.status <> all (param.closed) and new.status = any (param.closed) and new.owner_id is not null and new.owner_id is distinct from old.owner_id$$,
 			'[{"deny": "\u72b6\u6001\u4e0d\u5408\u6cd5", "code": "STATUS"}]'),
 		(claim, 'last_owner', 'Who had it last may not take it again at once', 20,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and old.last_owner_id = new.owner_id and old.released_at + param.cool_down > sopflow.now() and op.operation = 'CLAIM'$$,
 			'[{"deny": "\u4e0a\u4e00\u4e2a\u7ed1\u5b9a\u4eba\u4e0d\u53ef\u4ee5\u4e3a\u00b7\u00b7\u00b7", "code": "LAST_OWNER"}]'),
 		(claim, 'capacity', 'The private pool is full', 30,
-			$$new.owner_id is not null and new.status <> all (coalesce(param.closed, '{}')) and (new.owner_id is distinct from old.owner_id or old.status = any (coalesce(param.closed, '{}'))) and held >= param.max_hold$$,
+			$$new.owner_id is not null and new.status <> all (coalesce(param.closed, '{}')) and (new.owner_id is distinct from old.owner_id or old.status = any (coalesce(param.closed, '{}'))) and param.max_hold is not null and held >= param.max_hold$$,
 			'[{"deny": "\u79c1\u6d77\u5e93\u5df2\u6ee1\uff0c\u65e0\u6cd5\u64cd\u4f5c\u00b7\u00b7", "code": "FULL"}]'),
 		(claim, 'category', 'Another category', 40,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and rep.category <> new.category$$,
@@ -141,7 +142,7 @@ BEGIN
 	INSERT INTO sopflow.rule (rule_set, rule, description, priority, condition, actions) VALUES
 		(recycle, 'due', 'The earliest of the limits', 10,
 			$$new.owner_id is not null and new.locked is null and new.status <> all (coalesce(param.closed, '{}'))$$,
-			$$[{"set": {"new.recycle_at": "least(greatest(new.claimed_at + param.protection, case when new.last_contact_at >= new.claimed_at then new.last_contact_at + param.protection_per_contact end), new.claimed_at + param.protection_max, new.claimed_at + param.hold_at_most, greatest(new.claimed_at, new.last_contact_at) + param.contact_within, greatest(new.claimed_at, new.last_call_at) + param.call_within)"}}]$$),
+			$$[{"set": {"new.recycle_at": "least(greatest(new.claimed_at + param.protection, case when new.last_contact_at >= new.claimed_at and param.protection is not null then new.last_contact_at + param.protection_per_contact end), new.claimed_at + param.protection_max, new.claimed_at + param.hold_at_most, greatest(new.claimed_at, new.last_contact_at) + param.contact_within, greatest(new.claimed_at, new.last_call_at) + param.call_within)"}}]$$),
 		(recycle, 'exempt', 'Public, locked and closed leads', 20,
 			$$new.recycle_at is not null and (new.owner_id is null or new.locked is not null or new.status = any (coalesce(param.closed, '{}')))$$,
 			$$[{"set": {"new.recycle_at": "null"}}]$$),
@@ -199,7 +200,12 @@ BEGIN
 		IF EXISTS (SELECT FROM sopflow.sop s WHERE s.sop_id = id AND s.subject_relation IS NOT NULL
 				AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = s.subject_relation)) THEN
 			-- its subjects were dropped; those of the same id are others
-			PERFORM sopflow.cancel(sop_id => id);
+			IF has_function_privilege('sopflow.cancel(text, text, bigint)', 'EXECUTE') THEN
+				PERFORM sopflow.cancel(sop_id => id);
+			ELSE
+				RAISE NOTICE USING MESSAGE = format('runs of SOP "%s" for what was dropped go on', id),
+					HINT = format('Somebody who may: SELECT sopflow.cancel(sop_id => %L);', id);
+			END IF;
 			UPDATE sopflow.sop SET subject_relation = subjects, enabled = true WHERE sop_id = id;
 			RAISE NOTICE 'SOP "%" exists already and now has the new table %', id, subjects;
 		ELSIF EXISTS (SELECT FROM sopflow.sop s WHERE s.sop_id = id) THEN

@@ -68,6 +68,18 @@ ALTER TABLE rv_own.opportunities ALTER status TYPE text, ALTER owner_id TYPE tex
 SELECT ok, code FROM sopflow.crm_release('rv_own', '{1}');
 RESET ROLE;
 
+-- --- what is called by a name that the search_path leads elsewhere ---
+SET ROLE rv_thief;
+CREATE FUNCTION rv_own.far(bigint, bigint) RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 1000000000;
+CREATE AGGREGATE rv_own.min (bigint) (sfunc = rv_own.far, stype = bigint);
+CREATE TABLE rv_own.assignment AS SELECT '*' AS category, 'off' AS method;
+ALTER TABLE rv_own.sales_reps ADD active bool, ADD weight int;
+ALTER TABLE rv_own.opportunities ALTER owner_id TYPE bigint USING NULL, ADD category text;
+SET search_path = rv_own, pg_catalog;
+SELECT ok, code FROM sopflow.crm_auto_assign('rv_own', '{1}');
+RESET search_path;
+RESET ROLE;
+
 -- --- an operation within another's triggers ---
 CREATE FUNCTION rv.claim_next() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -91,6 +103,14 @@ $$;
 CREATE TRIGGER a_deny BEFORE UPDATE ON rv.opportunities FOR EACH ROW EXECUTE FUNCTION rv.deny();
 SELECT opportunity_id, ok, code, message FROM rv.claim('{1}', 2);
 DROP TRIGGER a_deny ON rv.opportunities;
+
+-- --- nobody takes a lead and closes it at once, which would count for no limit ---
+UPDATE sopflow.rule_param SET value = '2' WHERE param = 'max_hold';
+UPDATE rv.opportunities SET owner_id = 2, status = 'LOST' WHERE owner_id IS NULL;
+UPDATE rv.opportunities SET owner_id = 2, status = 'INVALID' WHERE owner_id = 1;
+UPDATE rv.opportunities SET status = 'LOST' WHERE owner_id = 1;
+INSERT INTO rv.opportunities (owner_id, status) VALUES (2, 'CONVERTED');
+SELECT owner_id, status, count(*) FROM rv.opportunities GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- --- names ---
 -- the guard that keeps claimed_at fires before the one that looks at it, however long the schema's name is

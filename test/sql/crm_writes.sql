@@ -202,6 +202,8 @@ SELECT try('UPDATE opportunities SET owner_id = NULL, status = ''INVALID'' WHERE
 SELECT try('UPDATE opportunities SET owner_id = 2, status = ''UNBIND'' WHERE opportunity_id = 22');
 SELECT try('UPDATE opportunities SET owner_id = 3, status = ''BIND'' WHERE opportunity_id = 24');
 SELECT try('UPDATE opportunities SET owner_id = 3, category = ''computer'', status = ''CONVERTED'' WHERE opportunity_id = 24');
+SELECT try('UPDATE opportunities SET owner_id = 3, category = ''computer'' WHERE opportunity_id = 24');
+SELECT try('UPDATE opportunities SET status = ''CONVERTED'' WHERE opportunity_id = 24');
 SELECT try('UPDATE opportunities SET owner_id = NULL, status = ''UNBIND'' WHERE opportunity_id = 24');
 SELECT try('UPDATE opportunities SET owner_id = 1 WHERE opportunity_id IN (25, 26)');
 -- A is full; what is won does not count, until it is open again
