@@ -5,11 +5,18 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/catcache.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "clock.h"
@@ -75,6 +82,39 @@ ids_arg(FunctionCallInfo fcinfo, int arg)
 	return ids;
 }
 
+/*
+ * Whoever may not execute the function in the schema that stands for this one
+ * may not go round it.  Where there is none, leads are moved by who owns them.
+ */
+static void
+demand_right(FunctionCallInfo fcinfo, const char *schema)
+{
+	Oid			namespace = get_namespace_oid(schema, false);
+	char	   *name = get_func_name(fcinfo->flinfo->fn_oid) + strlen("crm_");
+	Oid			leads = get_relname_relid("opportunities", namespace);
+	CatCList   *list = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum(name));
+	bool		found = false;
+	bool		denied = false;
+
+	for (int i = 0; i < list->n_members; i++)
+	{
+		Form_pg_proc proc = (Form_pg_proc) GETSTRUCT(&list->members[i]->tuple);
+
+		if (proc->pronamespace != namespace)
+			continue;
+		found = true;
+		denied = denied || sf_proc_aclcheck(proc->oid, GetUserId(), ACL_EXECUTE) != ACLCHECK_OK;
+	}
+	ReleaseSysCacheList(list);
+	if (!found)
+		denied = OidIsValid(leads) && !sf_relation_ownercheck(leads, GetUserId());
+	if (denied)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for function %s",
+						quote_qualified_identifier(schema, name))));
+}
+
 /* the arguments that all have */
 static SfCrmCall
 call_of(FunctionCallInfo fcinfo, SfCrmKind kind)
@@ -83,6 +123,7 @@ call_of(FunctionCallInfo fcinfo, SfCrmKind kind)
 
 	demand(fcinfo, 0, "schema");
 	call.schema = pstrdup(NameStr(*PG_GETARG_NAME(0)));
+	demand_right(fcinfo, call.schema);
 	call.at = sf_clock_transaction();
 	return call;
 }
