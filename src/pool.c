@@ -92,34 +92,30 @@ take_step(HeapTuple tuple, TupleDesc desc, void *arg)
  * recycle_at stands in the rows, so that what is due is found by an index.  When
  * the rules or their parameters have changed since it was computed, have them
  * compute it anew, for at most `max` leads in one call: any other value written
- * to it makes the guard look at the row.  Returns the last lead whose recycle_at
- * is of these rules.
+ * to it makes the guard look at the row.  Returns whether that of all leads is of
+ * these rules.
  */
-static int64
+static bool
 compute_anew(SfCrm *crm, int max)
 {
 	static const Oid types[] = {INT8OID, INT4OID, TEXTOID};
 	Datum		values[3] = {Int64GetDatum(0), Int32GetDatum(max)};
 	SfPass		pass = {0};
 	char	   *rules = sf_leadlog_rules(crm->relid, "opportunity_recycle");
-	bool		mine;
 
 	/* the state is not needed for leads whose rules stay as they are */
 	if (rules == NULL ||
 		!OidIsValid(get_relname_relid("recycle_state", get_rel_namespace(crm->relid))))
-		return PG_INT64_MAX;
+		return true;
 	sf_plan_text(InvalidOid, psprintf("SELECT rules, position FROM %s.recycle_state"
 									  " FOR UPDATE SKIP LOCKED", crm->schema),
 				 0, NULL, NULL, NULL, take_pass, &pass);
-	mine = pass.found;
-	if (!mine && sf_plan_text(InvalidOid, psprintf("SELECT rules, position FROM %s.recycle_state",
-												   crm->schema),
-							  0, NULL, NULL, NULL, take_pass, &pass) == 0)
-		return PG_INT64_MAX;
+	if (!pass.found)
+		return false;
 	if (pass.rules == NULL || strcmp(pass.rules, rules) != 0)
 		pass.position = PG_INT64_MIN;
-	if (!mine || pass.position == PG_INT64_MAX)
-		return pass.position;
+	else if (pass.position == PG_INT64_MAX)
+		return true;
 	values[0] = Int64GetDatum(pass.position);
 	sf_plan_text(InvalidOid,
 				 psprintf("WITH b AS (SELECT opportunity_id FROM %1$s.opportunities"
@@ -136,7 +132,7 @@ compute_anew(SfCrm *crm, int max)
 	values[2] = CStringGetTextDatum(rules);
 	sf_plan_text(InvalidOid, psprintf("UPDATE %s.recycle_state SET position = $1, rules = $3",
 									  crm->schema), 3, types, values, NULL, NULL, NULL);
-	return pass.position;
+	return pass.position == PG_INT64_MAX;
 }
 
 /*
@@ -167,14 +163,37 @@ compute_these(SfCrm *crm)
 				 2, types, values, NULL, NULL, NULL);
 }
 
+/*
+ * Take what is due, `max` leads at most, of these or of all.  Whoever works on a
+ * lead right now decides about it: no waiting, so no deadlock.  A task fails at
+ * such a lead and comes again: the worker has the runs of a whole batch, and who
+ * changes recycle_at waits for the lead's.
+ */
+static void
+take_due(SfCrm *crm, int max, bool these, bool dry_run)
+{
+	static const Oid types[] = {TIMESTAMPTZOID, INT4OID, INT8ARRAYOID};
+	Datum		values[3] = {TimestampTzGetDatum(crm->call->at), Int32GetDatum(max)};
+
+	if (these)
+		values[2] = sf_crm_ids_array(&crm->call->ids);
+	crm->nleads = 0;
+	sf_plan_text(InvalidOid,
+				 psprintf("WITH due AS MATERIALIZED (" LEAD_COLUMNS
+						  "WHERE o.recycle_at <= $1%s ORDER BY o.recycle_at LIMIT $2%s)"
+						  " SELECT * FROM due ORDER BY 1", crm->schema,
+						  these ? " AND o.opportunity_id = ANY ($3)" : "",
+						  dry_run ? "" : these ? " FOR NO KEY UPDATE NOWAIT" :
+						  " FOR NO KEY UPDATE SKIP LOCKED"),
+				 these ? 3 : 2, types, values, NULL, sf_crm_take_lead, crm);
+	take_locked(crm);
+}
+
 List *
 sf_crm_recycle(SfCrmCall *call, int max, bool dry_run)
 {
-	static const Oid types[] = {TIMESTAMPTZOID, INT4OID, INT8ARRAYOID, INT8OID};
 	bool		these = call->ids.n >= 0;
-	Datum		values[4] = {TimestampTzGetDatum(call->at), Int32GetDatum(max)};
-	char		nulls[] = "    ";
-	int64		computed = PG_INT64_MAX;
+	bool		stale = false;
 	SfCrm		crm;
 	List	   *results = NIL;
 
@@ -182,26 +201,14 @@ sf_crm_recycle(SfCrmCall *call, int max, bool dry_run)
 	if (!dry_run && these)
 		compute_these(&crm);
 	else if (!dry_run)
-		computed = compute_anew(&crm, max);
-	if (these)
-		values[2] = sf_crm_ids_array(&call->ids);
-	else
-		nulls[2] = 'n';
-	values[3] = Int64GetDatum(computed);
-	/*
-	 * Whoever works on a lead right now decides about it: no waiting, so no
-	 * deadlock.  A task fails at such a lead and comes again: the worker has the
-	 * runs of a whole batch, and who changes recycle_at waits for the lead's.
-	 */
-	sf_plan_text(InvalidOid,
-				 psprintf("WITH due AS MATERIALIZED (" LEAD_COLUMNS
-						  "WHERE o.recycle_at <= $1%s ORDER BY o.recycle_at LIMIT $2%s)"
-						  " SELECT * FROM due ORDER BY 1", crm.schema,
-						  these ? " AND o.opportunity_id = ANY ($3)" : " AND o.opportunity_id <= $4",
-						  dry_run ? "" : these ? " FOR NO KEY UPDATE NOWAIT" :
-						  " FOR NO KEY UPDATE SKIP LOCKED"),
-				 lengthof(types), types, values, nulls, sf_crm_take_lead, &crm);
-	take_locked(&crm);
+		stale = !compute_anew(&crm, max);
+	take_due(&crm, max, these, dry_run);
+	/* some may be due by the rules of before only */
+	if (stale && crm.nleads > 0)
+	{
+		compute_these(&crm);
+		take_due(&crm, max, true, false);
+	}
 	if (!dry_run)
 		return sf_crm_work_on_all(&crm);
 	for (int i = 0; i < crm.nleads; i++)

@@ -9,10 +9,14 @@ SET datestyle = 'ISO';
 SET sopflow.clock = '2019-03-25 09:00:00+00';
 SELECT sopflow.create_crm('crm_recycle');
 SET search_path = crm_recycle, public;
--- what waits for a lead
+-- what waits for a lead, and what was
+SELECT coalesce(max(run_id), 0) AS before FROM sopflow.runs \gset
 CREATE VIEW waiting AS
 	SELECT subject_id::bigint AS lead, action, due_at FROM sopflow.tasks WHERE status IN ('pending', 'ready', 'leased')
-		AND sop_id LIKE 'opportunity_%' ORDER BY subject_id::bigint, due_at, action;
+		AND run_id > :before AND sop_id LIKE 'opportunity_%' ORDER BY subject_id::bigint, due_at, action;
+CREATE VIEW tasks AS
+	SELECT subject_id::bigint AS lead, action, status, due_at, result, last_error FROM sopflow.tasks
+		WHERE run_id > :before AND sop_id LIKE 'opportunity_%' ORDER BY task_id;
 CREATE VIEW leads AS
 	SELECT opportunity_id, status, minor_status, owner_id, last_owner_id, claimed_at, released_at, last_contact_at, recycle_at
 	FROM opportunities ORDER BY opportunity_id;
@@ -49,12 +53,12 @@ SELECT * FROM log WHERE opportunity_id = 2;
 -- its task finds nothing to do then
 SELECT sopflow.run_due();
 SELECT * FROM waiting WHERE lead = 2;
-SELECT action, status, result FROM sopflow.tasks WHERE subject_id = '2' ORDER BY task_id;
+SELECT action, status, result FROM tasks WHERE lead = 2;
 SELECT * FROM log WHERE opportunity_id = 2;
 ROLLBACK;
 SELECT sopflow.run_due();
 SELECT * FROM leads WHERE opportunity_id = 2;
-SELECT action, status, result FROM sopflow.tasks WHERE subject_id = '2' ORDER BY task_id;
+SELECT action, status, result FROM tasks WHERE lead = 2;
 SELECT * FROM log WHERE opportunity_id = 2;
 SELECT * FROM recycle();
 -- a contact on the 5th in time: the 8th
@@ -330,7 +334,7 @@ INSERT INTO sopflow.rule (rule_set, rule, priority, condition, actions) VALUES (
 	$$old.opportunity_id = 12 and op.operation = 'RECYCLE'$$, '[{"deny": "this one stays", "code": "KEPT"}]');
 SET sopflow.clock = '2019-11-11 00:00:00+00';
 SELECT sopflow.run_due() > 0;
-SELECT subject_id, action, status, attempt, result, last_error FROM sopflow.tasks WHERE subject_id IN ('11', '12', '13') AND due_at = sopflow.now() ORDER BY 1;
+SELECT lead, action, status, result, last_error FROM tasks WHERE lead IN (11, 12, 13) AND due_at = sopflow.now() ORDER BY 1;
 SELECT opportunity_id, owner_id, recycle_at FROM leads WHERE opportunity_id IN (11, 12, 13);
 SELECT * FROM recycle();
 SELECT opportunity_id, ok, code, message, operation, from_owner, to_owner, from_status, to_status, details FROM opportunity_log

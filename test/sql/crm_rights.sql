@@ -8,6 +8,7 @@ CREATE EXTENSION IF NOT EXISTS sopflow;
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 SET sopflow.clock = '2030-01-07 09:00:00+00';
+SELECT coalesce(max(run_id), 0) AS before FROM sopflow.runs \gset
 CREATE ROLE cr_author;
 CREATE ROLE cr_ann;
 CREATE ROLE cr_bob;
@@ -357,7 +358,7 @@ SET sopflow.clock = '2030-03-01 09:00:00+00';
 SELECT sopflow.run_due() > 0;
 RESET search_path;
 SELECT count(*) FROM crm_rights.opportunities WHERE owner_id IS NOT NULL AND closed_at IS NULL;
-SELECT DISTINCT status, last_error FROM sopflow.tasks WHERE action = 'RECYCLE_OPPORTUNITY';
+SELECT DISTINCT status, last_error FROM sopflow.tasks WHERE action = 'RECYCLE_OPPORTUNITY' AND run_id > :before;
 
 SET client_min_messages = error;
 DROP SCHEMA crm_rights, cr_thief, cr_evil CASCADE;
