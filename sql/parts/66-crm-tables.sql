@@ -239,10 +239,12 @@ BEGIN
 	EXECUTE format($f$
 		CREATE FUNCTION rep_of(role_name name) RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER
 			SET search_path = %1$I, pg_temp
+			-- a rep who takes another role, such as one of all reps, is himself still
 			RETURN coalesce((SELECT r.rep_id FROM sales_reps r WHERE r.role_name = $1),
+				(SELECT r.rep_id FROM sales_reps r WHERE r.role_name = session_user),
 				nullif(current_setting('sopflow.rep_id', true), '')::bigint)
 		$f$, schema);
-	COMMENT ON FUNCTION rep_of(name) IS 'The rep that a role is; for a role that is none, the one that the setting sopflow.rep_id names';
+	COMMENT ON FUNCTION rep_of(name) IS 'The rep that a role is; for a role that is none, the one that the session''s role is, or that the setting sopflow.rep_id names';
 	EXECUTE format($f$
 		CREATE FUNCTION hold_limit(rep_id bigint) RETURNS int LANGUAGE sql STABLE SECURITY DEFINER
 			SET search_path = %1$I, pg_temp
@@ -307,13 +309,14 @@ BEGIN
 		$f$, schema);
 	COMMENT ON FUNCTION recycle_due(sopflow.work) IS 'Handler: puts a lead back into the public pool, if it is still due';
 
-	EXECUTE format('CREATE TRIGGER opportunities_log AFTER UPDATE ON opportunities FOR EACH ROW
+	-- named so that it fires before others, which may write the lead once more
+	EXECUTE format('CREATE TRIGGER "!sopflow_log" AFTER UPDATE ON opportunities FOR EACH ROW
 		WHEN ((OLD.owner_id, OLD.status, OLD.minor_status, OLD.frozen_until, OLD.locked, OLD.last_contact_at, OLD.opportunity_id)
 			IS DISTINCT FROM (NEW.owner_id, NEW.status, NEW.minor_status, NEW.frozen_until, NEW.locked, NEW.last_contact_at, NEW.opportunity_id))
 		EXECUTE FUNCTION sopflow.crm_log(%L)', schema);
-	EXECUTE format('CREATE TRIGGER opportunities_log_insert AFTER INSERT ON opportunities FOR EACH ROW
+	EXECUTE format('CREATE TRIGGER "!sopflow_log_insert" AFTER INSERT ON opportunities FOR EACH ROW
 		WHEN (NEW.owner_id IS NOT NULL) EXECUTE FUNCTION sopflow.crm_log(%L)', schema);
-	EXECUTE format('CREATE TRIGGER opportunities_log_delete AFTER DELETE ON opportunities FOR EACH ROW
+	EXECUTE format('CREATE TRIGGER "!sopflow_log_delete" AFTER DELETE ON opportunities FOR EACH ROW
 		WHEN (OLD.owner_id IS NOT NULL) EXECUTE FUNCTION sopflow.crm_log(%L)', schema);
 	CREATE TRIGGER opportunities_assign AFTER INSERT ON opportunities REFERENCING NEW TABLE AS inserted
 		FOR EACH STATEMENT EXECUTE FUNCTION assign_new();

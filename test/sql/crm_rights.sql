@@ -114,6 +114,17 @@ SELECT crm_rights.rep_of(current_user);
 SELECT opportunity_id, ok, code FROM crm_rights.claim('{4}', 2);
 SELECT opportunity_id FROM crm_rights.my_pool ORDER BY 1;
 RESET sopflow.rep_id;
+-- nor by way of a role that both are members of
+RESET ROLE;
+SET SESSION AUTHORIZATION cr_ann;
+SET ROLE cr_rep;
+SET sopflow.rep_id = 2;
+SELECT current_user, crm_rights.rep_of(current_user);
+SELECT opportunity_id FROM crm_rights.my_pool ORDER BY 1;
+RESET sopflow.rep_id;
+RESET ROLE;
+RESET SESSION AUTHORIZATION;
+SET ROLE cr_ann;
 -- nor what only the rules write
 UPDATE crm_rights.opportunities SET last_owner_id = NULL WHERE opportunity_id = 1;
 UPDATE crm_rights.opportunities SET released_at = '2000-01-01' WHERE opportunity_id = 1;
