@@ -289,6 +289,13 @@ ROLLBACK;
 SELECT message, details FROM co.opportunity_log WHERE code = 'CATEGORY' ORDER BY log_id LIMIT 1;
 SELECT operation, code, denials, reps FROM co.denial_report WHERE code IN ('CATEGORY', 'NOT_OWNER', 'LOCKED') ORDER BY 1, 2;
 
+\echo --- the log leads from the first owner and status of each lead to the last
+SELECT count(*) > 30, count(*) FILTER (WHERE from_owner IS DISTINCT FROM owner_before), count(*) FILTER (WHERE from_status IS DISTINCT FROM status_before)
+	FROM (SELECT l.*, lag(to_owner) OVER w AS owner_before, coalesce(lag(to_status) OVER w, from_status) AS status_before
+		FROM co.opportunity_log l WHERE ok WINDOW w AS (PARTITION BY opportunity_id ORDER BY log_id)) x;
+SELECT count(*) FROM co.opportunities o LEFT JOIN LATERAL (SELECT to_owner, to_status FROM co.opportunity_log l WHERE l.opportunity_id = o.opportunity_id AND ok ORDER BY log_id DESC LIMIT 1) l ON true
+	WHERE o.owner_id IS DISTINCT FROM l.to_owner OR o.status <> l.to_status;
+
 -- all of it goes
 SET client_min_messages = error;
 SELECT count(sopflow.cancel(sop_id => s.sop_id)) FROM sopflow.sop s WHERE s.sop_id ~ '(customer_care|material|opportunity_reminder|opportunity_recycle)_sop$';

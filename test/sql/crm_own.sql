@@ -131,6 +131,18 @@ SELECT * FROM cx.assign('{37,40}', 1, 'boss');
 SELECT * FROM cx.last LIMIT 4;
 DROP TRIGGER chain ON cx.opportunities;
 
+-- the same lead: in the log, what it does comes after what made it do so
+CREATE FUNCTION cx.to_task() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE cx.opportunities SET status = 'TASK' WHERE opportunity_id = NEW.opportunity_id;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER a_task AFTER UPDATE OF owner_id ON cx.opportunities FOR EACH ROW WHEN (NEW.opportunity_id BETWEEN 55 AND 58 AND NEW.owner_id IS NOT NULL) EXECUTE FUNCTION cx.to_task();
+SELECT * FROM cx.claim('{55,56,55}', 1);
+UPDATE cx.opportunities SET owner_id = 1 WHERE opportunity_id = 57;
+SELECT opportunity_id, operation, event, ok, to_owner, from_status, to_status FROM cx.opportunity_log WHERE opportunity_id BETWEEN 55 AND 57 ORDER BY log_id;
+DROP TRIGGER a_task ON cx.opportunities;
+
 \echo --- within a function, a savepoint, a statement with others
 DO $$
 DECLARE
@@ -280,6 +292,13 @@ UPDATE "c ""y""'s".opportunities SET owner_id = 1 WHERE opportunity_id = 3;
 SET sopflow.clock = '2030-01-17 11:00:00+00';
 SELECT sopflow.run_due() > 0;
 SELECT opportunity_id, operation, rules[2] ~ '^c "y"''s\.opportunity_recycle ' FROM "c ""y""'s".opportunity_log ORDER BY log_id;
+
+\echo --- the log leads from the first owner and status of each lead to the last
+SELECT count(*) > 30, count(*) FILTER (WHERE from_owner IS DISTINCT FROM owner_before), count(*) FILTER (WHERE from_status IS DISTINCT FROM status_before)
+	FROM (SELECT l.*, lag(to_owner) OVER w AS owner_before, coalesce(lag(to_status) OVER w, from_status) AS status_before
+		FROM cx.opportunity_log l WHERE ok WINDOW w AS (PARTITION BY opportunity_id ORDER BY log_id)) x;
+SELECT count(*) FROM cx.opportunities o LEFT JOIN LATERAL (SELECT to_owner, to_status FROM cx.opportunity_log l WHERE l.opportunity_id = o.opportunity_id AND ok ORDER BY log_id DESC LIMIT 1) l ON true
+	WHERE o.owner_id IS DISTINCT FROM l.to_owner OR o.status <> l.to_status;
 
 -- all of it goes
 SELECT count(sopflow.cancel(sop_id => s.sop_id)) FROM sopflow.sop s WHERE s.sop_id ~ '(customer_care|material|opportunity_reminder|opportunity_recycle)_sop$';
