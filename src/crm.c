@@ -232,7 +232,7 @@ write_lead(void *arg)
 	crm->announced.moves = crm->operation->gains || call->kind == SF_CRM_RELEASE ||
 		call->kind == SF_CRM_RECYCLE;
 	crm->announced.of_owner = crm->operation->need == NEED_OWNER;
-	crm->announced.to = call->rep;
+	crm->announced.to_pool = call->rep.isnull;
 	sf_operation_begin(&announcement, &crm->announced, crm->operation->levels);
 	PG_TRY();
 	{

@@ -50,8 +50,9 @@ rules_of(Relation rel)
 	{
 		SfRuleSet  *set = sf_ruleset_get(strVal(lfirst(lc)), InvalidOid);
 
-		rules = lappend(rules, psprintf("%s " INT64_FORMAT "." INT64_FORMAT, set->name,
-										set->revision, set->param_revision));
+		if (set->enabled)
+			rules = lappend(rules, psprintf("%s " INT64_FORMAT "." INT64_FORMAT, set->name,
+											set->revision, set->param_revision));
 	}
 	return rules;
 }

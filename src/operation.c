@@ -111,7 +111,8 @@ is_announced(TriggerData *trigger, SfOwner before, SfOwner after)
 		(trigger != NULL && !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event)))
 		return false;
 	operation = announced->operation;
-	return operation->moves ? same_owner(after, operation->to) &&
+	/* a trigger may say that another rep gets it */
+	return operation->moves ? after.isnull == operation->to_pool &&
 		!(operation->of_owner && before.isnull) : same_owner(before, after);
 }
 

@@ -31,7 +31,7 @@ typedef struct SfOperation
 	/* what it is announced to do; other writes are none of it */
 	bool		moves;			/* else the owner stays */
 	bool		of_owner;		/* no public leads */
-	SfOwner		to;				/* if it moves */
+	bool		to_pool;		/* if it moves */
 } SfOperation;
 
 /* an owner as a parameter of a statement */

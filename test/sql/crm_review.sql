@@ -93,6 +93,26 @@ SELECT opportunity_id, ok, code FROM rv.assign('{5}', 1, 'boss');
 DROP TRIGGER a_claim_next ON rv.opportunities;
 SELECT opportunity_id, operation, operator, event, to_owner FROM rv.opportunity_log WHERE opportunity_id IN (5, 6) ORDER BY opportunity_id;
 
+-- or a trigger that gives the lead to another: still the same operation
+CREATE FUNCTION rv.give_away() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	NEW.owner_id := 1;
+	RETURN NEW;
+END
+$$;
+CREATE TRIGGER a_give_away BEFORE UPDATE ON rv.opportunities FOR EACH ROW WHEN (NEW.owner_id = 2) EXECUTE FUNCTION rv.give_away();
+SELECT opportunity_id, ok, code, to_owner FROM rv.assign('{2}', 2);
+DROP TRIGGER a_give_away ON rv.opportunities;
+SELECT operation, event, to_owner FROM rv.opportunity_log WHERE opportunity_id = 2;
+
+-- --- the log names the rule sets that were in force ---
+SAVEPOINT enabled;
+UPDATE sopflow.rule_set SET enabled = false WHERE rule_set = 'opportunity_claim';
+SELECT ok FROM rv.freeze('{3}', 'infinity');
+SELECT ok FROM rv.claim('{3}', 1);
+SELECT operation, ARRAY(SELECT split_part(r, ' ', 1) FROM unnest(rules) r) AS rules FROM rv.opportunity_log ORDER BY log_id DESC LIMIT 1;
+ROLLBACK TO enabled;
+
 -- --- a denial that is no rule's is not taken for the last that was one ---
 SELECT opportunity_id, ok, code FROM rv.claim('{5}', 2);
 CREATE FUNCTION rv.deny() RETURNS trigger LANGUAGE plpgsql AS $$
