@@ -58,8 +58,11 @@ GRANT UPDATE (owner_id, status, lost_reason) ON crm_rights.opportunities TO cr_r
 GRANT INSERT (opportunity_id, rep_id, kind, note, contacted_at) ON crm_rights.contacts TO cr_rep;
 -- ... and a manager
 GRANT USAGE ON SCHEMA crm_rights TO cr_boss;
-GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA crm_rights TO cr_boss;
-REVOKE INSERT, UPDATE, DELETE ON crm_rights.opportunity_log FROM cr_boss;
+GRANT SELECT ON ALL TABLES IN SCHEMA crm_rights TO cr_boss;
+GRANT UPDATE (owner_id, status, lost_reason, frozen_until, minor_status, locked, recycle_at) ON crm_rights.opportunities TO cr_boss;
+GRANT INSERT, UPDATE ON crm_rights.sales_reps, crm_rights.rep_tasks, crm_rights.assignment, crm_rights.assignment_turn TO cr_boss;
+GRANT UPDATE ON crm_rights.recycle_state TO cr_boss;
+GRANT INSERT ON crm_rights.opportunities, crm_rights.contacts TO cr_boss;
 INSERT INTO crm_rights.sales_reps (rep_id, name, category, role_name) VALUES (1, 'Ann', 'phone', 'cr_ann'), (2, 'Bob', 'phone', 'cr_bob'), (3, 'Cai', 'phone', NULL);
 INSERT INTO crm_rights.opportunities (opportunity_id, category) SELECT i, 'phone' FROM generate_series(1, 12) i;
 INSERT INTO crm_rights.rep_tasks (rep_id, opportunity_id, title, done_at) VALUES (1, NULL, 'ann signs', now()), (2, NULL, 'bob signs', now()), (2, 3, 'bob calls', now());
@@ -190,6 +193,11 @@ SELECT opportunity_id, ok, code FROM crm_rights.freeze('{11}', '2030-02-01');
 SELECT opportunity_id, ok, code FROM crm_rights.unfreeze('{11}');
 SELECT opportunity_id, ok, code FROM crm_rights.hand_over(3, 2, 'boss');
 SELECT opportunity_id, ok, code FROM crm_rights.recycle();
+SET ROLE cr_author;
+UPDATE sopflow.rule_param SET value = '200 hours' WHERE rule_set = 'opportunity_recycle' AND param = 'contact_within';
+SET ROLE cr_boss;
+SELECT opportunity_id, ok, code FROM crm_rights.recycle();
+SELECT opportunity_id, recycle_at FROM crm_rights.opportunities WHERE recycle_at IS NOT NULL ORDER BY 1;
 SELECT count(*) > 10 FROM crm_rights.opportunity_log;
 SELECT count(*) FROM crm_rights.rep_tasks;
 SELECT * FROM crm_rights.pool_report;
