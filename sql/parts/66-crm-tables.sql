@@ -292,6 +292,7 @@ BEGIN
 			BEGIN
 				IF EXISTS (SELECT FROM assignment a WHERE a.method <> 'off') THEN
 					SELECT array_agg(i.opportunity_id ORDER BY i.opportunity_id) INTO ids FROM inserted i WHERE i.owner_id IS NULL
+						AND i.closed_at IS NULL AND i.locked IS NULL AND (i.frozen_until > sopflow.now()) IS NOT TRUE
 						AND (SELECT a.method FROM assignment a WHERE a.category IN (i.category, '*') ORDER BY a.category = '*' LIMIT 1) <> 'off';
 					PERFORM FROM auto_assign(ids, operator => 'assignment');
 				END IF;

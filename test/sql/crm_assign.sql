@@ -178,6 +178,12 @@ INSERT INTO opportunities (opportunity_id, category) VALUES (1000009, 'phone'), 
 MERGE INTO opportunities o USING (VALUES (1000010, 'phone'), (1000011, 'phone')) v (id, category) ON o.opportunity_id = v.id
 	WHEN NOT MATCHED THEN INSERT (opportunity_id, category) VALUES (v.id, v.category);
 SELECT opportunity_id, owner_id, acquired_by FROM opportunities ORDER BY 1;
+-- not what nobody may take: closed, locked, frozen leads
+INSERT INTO opportunities (opportunity_id, category, status, locked, frozen_until) VALUES (1000021, 'phone', 'LOST', NULL, NULL),
+	(1000022, 'phone', 'UNBIND', 'manual', NULL), (1000023, 'phone', 'UNBIND', NULL, '2030-01-31 00:00+00'), (1000024, 'phone', 'UNBIND', NULL, '2030-01-01 00:00+00');
+SELECT opportunity_id, status, owner_id FROM opportunities WHERE opportunity_id > 1000020 ORDER BY 1;
+SELECT opportunity_id, ok, code FROM opportunity_log WHERE opportunity_id > 1000020;
+DELETE FROM opportunities WHERE opportunity_id > 1000020;
 -- full: they stay public, which is in the log
 UPDATE sopflow.rule_param SET value = '4' WHERE rule_set = 'opportunity_claim' AND param = 'max_hold';
 INSERT INTO opportunities (category) SELECT 'phone' FROM generate_series(1, 4);
