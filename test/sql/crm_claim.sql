@@ -475,6 +475,23 @@ SELECT ok FROM cc.log_contact(51, 2);
 SELECT ok FROM cc.hand_over(2, 1);
 UPDATE cc.sales_reps SET active = true WHERE rep_id = 2;
 
+\echo --- C12 where only calls count
+UPDATE sopflow.rule_param SET value = '48 hours' WHERE rule_set = 'opportunity_recycle' AND param = 'call_within';
+SELECT ok FROM cc.claim('{58,59}', 2);
+SET sopflow.clock = '2030-01-22 02:00:00+00';
+SELECT ok FROM cc.log_contact(58, 2, 'visit');
+SELECT ok FROM cc.log_contact(59, 2, 'call');
+SET sopflow.clock = '2030-01-23 01:59:59.999999+00';
+SELECT opportunity_id FROM cc.recycle() WHERE opportunity_id IN (58, 59);
+SET sopflow.clock = '2030-01-23 02:00:00+00';
+SELECT opportunity_id, ok, from_owner, to_owner FROM cc.recycle() WHERE opportunity_id IN (58, 59);
+UPDATE sopflow.rule_param SET value = '72 hours' WHERE rule_set = 'opportunity_claim' AND param = 'cool_down';
+SELECT * FROM cc.claim('{58}', 2);
+SELECT cc.take(58, 2);
+SET sopflow.clock = '2030-01-24 02:00:00+00';
+SELECT opportunity_id, ok, from_owner, to_owner FROM cc.recycle() WHERE opportunity_id IN (58, 59);
+SELECT operation, event, from_owner, to_owner, from_status, to_status FROM cc.opportunity_log WHERE opportunity_id = 59 ORDER BY log_id;
+
 \echo --- every way of writing
 SELECT * FROM cc.held;
 UPDATE sopflow.rule_param SET value = '0' WHERE rule_set = 'opportunity_claim' AND param = 'max_hold';
