@@ -322,6 +322,8 @@ BEGIN
 	CREATE TRIGGER opportunities_assign AFTER INSERT ON opportunities REFERENCING NEW TABLE AS inserted
 		FOR EACH STATEMENT EXECUTE FUNCTION assign_new();
 	CREATE TRIGGER contacts_note AFTER INSERT ON contacts FOR EACH ROW EXECUTE FUNCTION note_contact();
+	-- or they would act for their owner as triggers of anybody's table
+	REVOKE ALL ON FUNCTION note_contact(), assign_new() FROM PUBLIC;
 END
 $make$;
 COMMENT ON FUNCTION sopflow.crm_make_functions(name) IS 'create_crm(): functions and triggers';

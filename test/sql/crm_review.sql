@@ -58,6 +58,16 @@ SELECT ok, code FROM sopflow.crm_release('rv_own', '{4}');
 RESET ROLE;
 SELECT operation, event, from_owner, to_owner FROM rv.opportunity_log WHERE opportunity_id = 4 ORDER BY log_id DESC LIMIT 1;
 
+-- --- functions with the rights of their owner are triggers of the pack's tables only ---
+SET ROLE rv_thief;
+CREATE TABLE rv_own.inserted (opportunity_id bigint, rep_id bigint, owner_id bigint, category text, kind text, contacted_at timestamptz);
+CREATE TRIGGER note AFTER INSERT ON rv_own.inserted FOR EACH ROW EXECUTE FUNCTION rv.note_contact();
+CREATE TRIGGER assign AFTER INSERT ON rv_own.inserted REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION rv.assign_new();
+CREATE TRIGGER log AFTER INSERT ON rv_own.inserted FOR EACH ROW EXECUTE FUNCTION sopflow.crm_log('rv');
+ALTER TABLE rv_own.inserted ADD status text, ADD minor_status text;
+INSERT INTO rv_own.inserted (opportunity_id, owner_id) VALUES (1, 1);
+RESET ROLE;
+
 -- --- columns of other types ---
 SET ROLE rv_thief;
 DROP VIEW rv_own.opportunities;
