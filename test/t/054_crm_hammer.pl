@@ -165,7 +165,8 @@ until ($pid)
 kill 'KILL', $pid;
 my ($ok) = finish_load($load, 'until a backend was killed');
 ok(!$ok, 'the load ends with the crash');
-ok($node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM sopflow.worker_status'), 'the server and its worker come back');
+wait_up($node, 0);
+wait_for($node, 'SELECT count(*) = 1 FROM sopflow.worker_status', 'the server and its worker come back');
 check('after the crash of a backend');
 
 # --- the server stops without notice ---

@@ -104,7 +104,9 @@ until ($gone)
 {
 	$gone = $node->safe_psql('postgres', 'SELECT count(*) FROM went WHERE opportunity_id > 50');
 }
+my $log = -s $node->logfile;
 kill 'KILL', $pid;
+wait_up($node, $log);
 wait_for($node, "SELECT count(*) = 1 FROM sopflow.worker_status WHERE pid <> $pid", 'the worker is killed and comes back');
 wait_for($node, "SELECT count(*) = 0 FROM crm.opportunities WHERE owner_id IS NOT NULL", 'all leads go back');
 cmp_ok($gone, '<', 700, "it was killed in the middle ($gone had gone)");

@@ -11,9 +11,10 @@ use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(new_node set_up async finish_async open_session ask submit answer close_session
-	wait_for wait_settled counter log_lines worker_pid);
+	wait_for wait_settled wait_up counter log_lines worker_pid);
 
 # A server that is not started yet.  Crashes are recovered from, and the
 # reconcile is so rare that nothing but the mechanism under test explains what
@@ -125,6 +126,21 @@ sub wait_for
 {
 	my ($node, $query, $name, $db) = @_;
 	return ok($node->poll_query_until($db // 'postgres', $query), $name);
+}
+
+# Wait until the server takes connections after a crash that the log tells of,
+# from an offset on.  Until then psql may end before it has read what it is
+# given, which is more than a false answer.
+sub wait_up
+{
+	my ($node, $offset) = @_;
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return if log_lines($node, $offset, qr/all server processes terminated/)
+		  && eval { $node->psql('postgres', 'SELECT') == 0 };
+		usleep(100_000);
+	}
+	die 'the server does not come back';
 }
 
 # Wait until no task is pending and no run active; one test.
