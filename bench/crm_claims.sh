@@ -24,7 +24,11 @@ prepare() {	# prepare HELD: leads that each rep has before
 		-- a denial is an error, which a client must catch
 		CREATE FUNCTION raw.take(lead bigint, rep bigint) RETURNS void LANGUAGE plpgsql AS \$\$
 		BEGIN
-			UPDATE raw.opportunities SET owner_id = rep WHERE opportunity_id = lead;
+			-- of a private lead it would be a transfer
+			UPDATE raw.opportunities SET owner_id = rep WHERE opportunity_id = lead AND owner_id IS NULL;
+			IF NOT FOUND THEN
+				PERFORM nextval('raw.denied');
+			END IF;
 		EXCEPTION WHEN SQLSTATE 'SF010' THEN
 			PERFORM nextval('raw.denied');
 		END\$\$;
@@ -133,6 +137,7 @@ crowd() {
 	[ "$way" != raw ] || denied=$(q -c 'SELECT last_value - 1 + is_called::int FROM raw.denied')
 	keep_figure "$way.claims" "$(per_second "$(logged "$way" CLAIM true)")"
 	keep_figure "$way.denials" "$(per_second "$denied")"
+	keep_figure "$way.tries" "$(per_second $(($(logged "$way" CLAIM true) + denied)))"
 	keep_figure "$way.released" "$(per_second "$(logged "$way" RELEASE true)")"
 	keep_figure "$way.recycled" "$(per_second "$(logged "$way" RECYCLE true)")"
 	keep_figure "$way.deadlocks" "$(($(deadlocks) - before))"
@@ -194,7 +199,8 @@ for way in "${WAYS[@]}"; do
 	{
 		show "${CALLED[$way]}: claims" 1/s ${V[$way.claims]}
 		show "  denials" 1/s ${V[$way.denials]}
-		show "  released, recycled" 1/s "$(stats ${V[$way.released]} | cut -d' ' -f1)" "$(stats ${V[$way.recycled]} | cut -d' ' -f1)"
+		show "  released" 1/s ${V[$way.released]}
+		show "  recycled" 1/s ${V[$way.recycled]}
 		show "  deadlocks" '' ${V[$way.deadlocks]}
 		show "  most that a rep held" '' ${V[$way.most]}
 		show "  reps over $LIMIT at the end" '' ${V[$way.over]}
@@ -211,8 +217,10 @@ for way in fn raw; do
 		report_absolute "${CALLED[$way]}: ${name%:*}" '' '<=' "${name#*:}"
 	done
 done
-compare "claims, crm.claim() over a PL/pgSQL function" 1/s claims fn inside
-compare "claims, crm.claim() over an application that locks" 1/s claims fn hand
-compare "a claim of one session, over PL/pgSQL" us alone fn inside
+compare "claims and denials, over a PL/pgSQL function" 1/s tries fn inside
+compare "claims and denials, over an application that locks" 1/s tries fn hand
+compare "claims and denials, UPDATE over a PL/pgSQL function" 1/s tries raw inside
+compare "a claim of one session, crm.claim()" us alone fn inside
 compare "  CPU of the server" us cpu fn inside
-compare "  CPU of the server, UPDATE of the guarded table" us cpu raw inside
+compare "a claim of one session, UPDATE of the guarded table" us alone raw inside
+compare "  CPU of the server" us cpu raw inside
