@@ -66,6 +66,7 @@ typedef struct SfBatch
 	SfItem	   *items;
 	bool		calls;			/* there is a task with a handler */
 	int			nheld;			/* tasks held and not among the items */
+	bool		offered;		/* since handlers last saw what this batch wrote */
 	bool		notify_room;
 	SfIdentity	caller;
 	MemoryContext context;		/* for what lasts as long as the batch */
@@ -282,6 +283,10 @@ carry_out_call(SfBatch *batch, SfItem *item)
 
 	if (batch->pass->careful)
 		sf_marker_set(batch->marker, task->task_id, true);
+	/* a handler may end runs, and must see what they offer */
+	if (batch->offered)
+		sf_ledger_renew(batch->ledger);
+	batch->offered = false;
 	task->attempt++;
 	ok = sf_delivery_call(item->action, item->run, item->node, task, &result, &error);
 	usec = sf_clock_real() - begin;
@@ -374,6 +379,7 @@ carry_out(SfBatch *batch, SfItem *item)
 		case SF_DELIVERY_QUEUE:
 			sf_ledger_offer(ledger, task, item->action->action_id);
 			item->run->offered = true;
+			batch->offered = true;
 			ring(batch, item->action);
 			break;
 		case SF_DELIVERY_BROADCAST:
