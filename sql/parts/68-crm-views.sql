@@ -85,8 +85,21 @@ BEGIN
 		EXECUTE format('CREATE POLICY pool ON %1$I USING (EXISTS (SELECT FROM opportunities o WHERE o.opportunity_id = %1$I.opportunity_id))', child);
 	END LOOP;
 	CREATE POLICY own ON rep_tasks USING (opportunity_id IS NULL AND rep_id = (SELECT rep_of(current_user)));
+	-- and a client with one of his leads, or if he has none
+	EXECUTE format($f$
+		CREATE FUNCTION has_leads(client_id bigint) RETURNS bool LANGUAGE sql STABLE SECURITY DEFINER
+			SET search_path = %1$I, pg_temp
+			RETURN EXISTS (SELECT FROM opportunities o WHERE o.client_id = $1)
+		$f$, schema);
+	COMMENT ON FUNCTION has_leads(bigint) IS 'Whether there are leads of the client, seen or not';
+	ALTER TABLE clients ENABLE ROW LEVEL SECURITY;
+	CREATE POLICY pool ON clients
+		USING (EXISTS (SELECT FROM opportunities o WHERE o.client_id = clients.client_id) OR NOT has_leads(client_id)) WITH CHECK (true);
+	ALTER TABLE registrations ENABLE ROW LEVEL SECURITY;
+	CREATE POLICY pool ON registrations
+		USING (client_id IS NULL OR EXISTS (SELECT FROM clients c WHERE c.client_id = registrations.client_id)) WITH CHECK (true);
 	IF manager_role IS NOT NULL THEN
-		FOREACH child IN ARRAY ARRAY['opportunities', 'contacts', 'opportunity_log', 'rep_tasks'] LOOP
+		FOREACH child IN ARRAY ARRAY['opportunities', 'contacts', 'opportunity_log', 'rep_tasks', 'clients', 'registrations'] LOOP
 			EXECUTE format('CREATE POLICY manager ON %I TO %I USING (true)', child, manager_role);
 		END LOOP;
 	END IF;
