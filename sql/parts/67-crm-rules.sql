@@ -30,7 +30,7 @@ BEGIN
 		(claim, 'rep', 'sales_reps', 'select r.* from sales_reps r where r.rep_id = new.owner_id'),
 		(claim, 'open_tasks', 'bigint', 'select count(*) from rep_tasks t where t.done_at is null and (t.opportunity_id = new.opportunity_id and (t.rep_id is null or t.rep_id = new.owner_id) or t.opportunity_id is null and t.rep_id = new.owner_id)');
 	INSERT INTO sopflow.rule_quota (rule_set, quota, query, lock_key) VALUES
-		(claim, 'held', $$select count(*) from opportunities o where o.owner_id = new.owner_id and o.status <> all (coalesce(param.closed, '{}'))$$, $$'rep:' || new.owner_id$$),
+		(claim, 'held', $$select count(*) from opportunities o where o.owner_id = new.owner_id and (o.status = any (param.closed)) is not true$$, $$'rep:' || new.owner_id$$),
 		-- what this statement has claimed is not in the log yet: rows of this transaction
 		-- (whatever claimed_at they were given) that the log shows with another owner
 		(claim, 'claimed_today', $$select (select count(*) from opportunity_log l where l.to_owner = new.owner_id and l.ok and l.operation = 'CLAIM' and l.logged_at >= date_trunc('day', sopflow.now(), param.time_zone)) + (select count(*) from opportunities o where o.owner_id = new.owner_id and o.acquired_by = 'CLAIM' and age(o.xmin) <= 0 and (select l.to_owner from opportunity_log l where l.opportunity_id = o.opportunity_id and l.ok order by l.log_id desc limit 1) is distinct from new.owner_id)$$, $$'rep:' || new.owner_id$$);
@@ -45,17 +45,17 @@ BEGIN
 	INSERT INTO sopflow.rule (rule_set, rule, description, priority, condition, actions)
 		SELECT v.rule_set, v.rule, v.description, v.priority, v.condition, replace(v.actions, '\u00b7', dot)::jsonb FROM (VALUES
 		(claim, 'status', 'It is private already, or not of a status that may be taken', 10,
-			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and old.opportunity_id is not null and (old.owner_id is not null or old.status <> all (param.claimable)) and op.operation in ('CLAIM', 'ASSIGN')$$,
+			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and old.opportunity_id is not null and (old.owner_id is not null or param.claimable is not null and (old.status = any (param.claimable)) is not true) and op.operation in ('CLAIM', 'ASSIGN')$$,
 			'[{"deny": "\u72b6\u6001\u4e0d\u5408\u6cd5", "code": "STATUS"}]'),
 		-- who takes a lead and closes it in one statement would hold it besides the limit
 		(claim, 'closed', 'It is closed, or closed by being taken', 11,
-			$$old.status = any (coalesce(param.closed, '{}')) and new.opportunity_id is not null and (new.owner_id is distinct from old.owner_id or new.status is distinct from old.status) and op.operation in ('RELEASE', 'RECYCLE', 'TRANSFER', 'CONVERT', 'LOSE') or old.status <> all (param.closed) and new.status = any (param.closed) and new.owner_id is not null and new.owner_id is distinct from old.owner_id$$,
+			$$old.status = any (param.closed) and new.opportunity_id is not null and (new.owner_id is distinct from old.owner_id or new.status is distinct from old.status) and op.operation in ('RELEASE', 'RECYCLE', 'TRANSFER', 'CONVERT', 'LOSE') or old.opportunity_id is not null and (old.status = any (param.closed)) is not true and new.status = any (param.closed) and new.owner_id is not null and new.owner_id is distinct from old.owner_id$$,
 			'[{"deny": "\u72b6\u6001\u4e0d\u5408\u6cd5", "code": "STATUS"}]'),
 		(claim, 'last_owner', 'Who had it last may not take it again at once', 20,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and old.last_owner_id = new.owner_id and old.released_at + param.cool_down > sopflow.now() and op.operation = 'CLAIM'$$,
 			'[{"deny": "\u4e0a\u4e00\u4e2a\u7ed1\u5b9a\u4eba\u4e0d\u53ef\u4ee5\u4e3a\u00b7\u00b7\u00b7", "code": "LAST_OWNER"}]'),
 		(claim, 'capacity', 'The private pool is full', 30,
-			$$new.owner_id is not null and new.status <> all (coalesce(param.closed, '{}')) and (new.owner_id is distinct from old.owner_id or old.status = any (coalesce(param.closed, '{}'))) and param.max_hold is not null and held >= param.max_hold$$,
+			$$new.owner_id is not null and (new.status = any (param.closed)) is not true and (new.owner_id is distinct from old.owner_id or old.status = any (param.closed)) and param.max_hold is not null and held >= param.max_hold$$,
 			'[{"deny": "\u79c1\u6d77\u5e93\u5df2\u6ee1\uff0c\u65e0\u6cd5\u64cd\u4f5c\u00b7\u00b7", "code": "FULL"}]'),
 		(claim, 'category', 'Another category', 40,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and rep.category <> new.category$$,
@@ -91,10 +91,10 @@ BEGIN
 			$$new.opportunity_id is not null and new.owner_id is null and new.pooled_at is null$$,
 			$$[{"set": {"new.pooled_at": "sopflow.now()"}}]$$),
 		(claim, 'close', 'It was won or lost', 140,
-			$$new.closed_at is null and new.status = any (coalesce(param.closed, '{}'))$$,
+			$$new.closed_at is null and new.status = any (param.closed)$$,
 			$$[{"set": {"new.closed_at": "sopflow.now()"}}]$$),
 		(claim, 'reopen', 'It is open again', 150,
-			$$new.closed_at is not null and new.status <> all (coalesce(param.closed, '{}'))$$,
+			$$new.closed_at is not null and (new.status = any (param.closed)) is not true$$,
 			$$[{"set": {"new.closed_at": "null"}}]$$)
 		) AS v(rule_set, rule, description, priority, condition, actions);
 
@@ -141,10 +141,10 @@ BEGIN
 		(recycle, 'closed', 'text[]', '{CONVERTED,LOST,INVALID}', 'Statuses of leads that never go back');
 	INSERT INTO sopflow.rule (rule_set, rule, description, priority, condition, actions) VALUES
 		(recycle, 'due', 'The earliest of the limits', 10,
-			$$new.owner_id is not null and new.locked is null and new.status <> all (coalesce(param.closed, '{}'))$$,
-			$$[{"set": {"new.recycle_at": "least(greatest(new.claimed_at + param.protection, case when new.last_contact_at >= new.claimed_at and param.protection is not null then new.last_contact_at + param.protection_per_contact end), new.claimed_at + param.protection_max, new.claimed_at + param.hold_at_most, greatest(new.claimed_at, new.last_contact_at) + param.contact_within, greatest(new.claimed_at, new.last_call_at) + param.call_within)"}}]$$),
+			$$new.owner_id is not null and new.locked is null and (new.status = any (param.closed)) is not true$$,
+			$$[{"set": {"new.recycle_at": "nullif(least(greatest(new.claimed_at + param.protection, case when new.last_contact_at >= new.claimed_at and param.protection is not null then new.last_contact_at + param.protection_per_contact end), new.claimed_at + param.protection_max, new.claimed_at + param.hold_at_most, greatest(new.claimed_at, new.last_contact_at) + param.contact_within, greatest(new.claimed_at, new.last_call_at) + param.call_within), 'infinity')"}}]$$),
 		(recycle, 'exempt', 'Public, locked and closed leads', 20,
-			$$new.recycle_at is not null and (new.owner_id is null or new.locked is not null or new.status = any (coalesce(param.closed, '{}')))$$,
+			$$new.recycle_at is not null and (new.owner_id is null or new.locked is not null or new.status = any (param.closed))$$,
 			$$[{"set": {"new.recycle_at": "null"}}]$$),
 		(recycle, 'schedule', 'A task takes it back in time', 30,
 			$$new.recycle_at is not null and new.recycle_at is distinct from old.recycle_at and old.opportunity_id is not null$$,
@@ -153,13 +153,13 @@ BEGIN
 			$$new.recycle_at is not null and old.opportunity_id is null and there is null$$,
 			format($$[{"emit": %s, "subject": "new.opportunity_id::text", "at": "new.recycle_at"}]$$, to_json(prefix || 'OPPORTUNITY_DUE'))::jsonb),
 		(recycle, 'remind', 'A task reminds its owner', 40,
-			$$new.recycle_at is not null and (new.recycle_at is distinct from old.recycle_at or new.owner_id is distinct from old.owner_id) and param.remind_before is not null and old.opportunity_id is not null$$,
+			$$new.recycle_at is not null and (new.recycle_at is distinct from old.recycle_at or new.owner_id is distinct from old.owner_id) and isfinite(param.remind_before) and old.opportunity_id is not null$$,
 			format($$[{"emit": %s, "subject": "new.opportunity_id::text", "at": "new.recycle_at - param.remind_before", "context": {"owner_id": "{{new.owner_id}}", "recycle_at": "{{new.recycle_at}}"}}]$$, to_json(prefix || 'OPPORTUNITY_EXPIRING'))::jsonb),
 		(recycle, 'remind_new', 'The same for one that is inserted', 41,
-			$$new.recycle_at is not null and param.remind_before is not null and old.opportunity_id is null and there is null$$,
+			$$new.recycle_at is not null and isfinite(param.remind_before) and old.opportunity_id is null and there is null$$,
 			format($$[{"emit": %s, "subject": "new.opportunity_id::text", "at": "new.recycle_at - param.remind_before", "context": {"owner_id": "{{new.owner_id}}", "recycle_at": "{{new.recycle_at}}"}}]$$, to_json(prefix || 'OPPORTUNITY_EXPIRING'))::jsonb),
 		(recycle, 'calm', 'Nothing to remind of any more', 50,
-			$$old.recycle_at is not null and (new.recycle_at is null or param.remind_before is null and (new.recycle_at <> old.recycle_at or new.owner_id <> old.owner_id))$$,
+			$$old.recycle_at is not null and (new.recycle_at is null or isfinite(param.remind_before) is not true and (new.recycle_at <> old.recycle_at or new.owner_id <> old.owner_id))$$,
 			format($$[{"emit": %s, "subject": "old.opportunity_id::text"}]$$, to_json(prefix || 'OPPORTUNITY_SAFE'))::jsonb);
 
 	-- with which recycle_at of all leads is computed so far

@@ -142,6 +142,15 @@ UPDATE rv.opportunities SET status = 'LOST' WHERE owner_id = 1;
 INSERT INTO rv.opportunities (owner_id, status) VALUES (2, 'CONVERTED');
 SELECT owner_id, status, count(*) FROM rv.opportunities GROUP BY 1, 2 ORDER BY 1, 2;
 
+-- --- a null among the statuses opens nothing ---
+SELECT owner_id, count(*) FROM rv.opportunities WHERE owner_id = 2 AND closed_at IS NULL GROUP BY 1;
+INSERT INTO rv.opportunities (opportunity_id) SELECT 900 + i FROM generate_series(1, 5) i;
+UPDATE sopflow.rule_param SET value = '{LOST,NULL}' WHERE param = 'closed';
+UPDATE sopflow.rule_param SET value = '{UNBIND,NULL}' WHERE param = 'claimable';
+SELECT ok, code FROM rv.claim('{901,902,903,904}', 2);
+UPDATE rv.opportunities SET status = 'SOLD' WHERE opportunity_id = 905;
+SELECT ok, code FROM rv.claim('{905}', 1);
+
 -- --- names ---
 -- the guard that keeps claimed_at fires before the one that looks at it, however long the schema's name is
 SELECT sopflow.create_crm('a_schema_whose_name_is_longer_than_most_' || s) FROM unnest(ARRAY['a', 'b', 'c', 'd']) s;
