@@ -14,11 +14,13 @@
 #include "common/hashfn.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/snapmgr.h"
 
 #include "ident.h"
@@ -539,7 +541,8 @@ text_plan(const char *sql, int nargs, const Oid *types)
 	entry = hash_search(text_plans, &hash, HASH_FIND, NULL);
 	if (entry != NULL && strcmp(entry->sql, sql) == 0)
 		return entry->plan;
-	plan = SPI_prepare(sql, nargs, (Oid *) types);
+	/* always by the index, whatever statistics say, and never planned anew */
+	plan = SPI_prepare_cursor(sql, nargs, (Oid *) types, CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare statement: %s: %s", SPI_result_code_string(SPI_result), sql);
 	/* another text of this hash may be running now */
@@ -553,12 +556,37 @@ text_plan(const char *sql, int nargs, const Oid *types)
 	return plan;
 }
 
+/*
+ * Have it planned for its index, however small the table is by now: sessions
+ * keep their plans while it grows.
+ */
+static void
+plan_by_index(SPIPlanPtr plan)
+{
+	bool		saved = enable_seqscan;
+	CachedPlan *cached = NULL;
+
+	enable_seqscan = false;
+	PG_TRY();
+	{
+		cached = SPI_plan_get_cached_plan(plan);
+	}
+	PG_FINALLY();
+	{
+		enable_seqscan = saved;
+	}
+	PG_END_TRY();
+	if (cached != NULL)
+		ReleaseCachedPlan(cached, CurrentResourceOwner);
+}
+
 uint64
 sf_plan_text(Oid role, const char *sql, int nargs, const Oid *types, const Datum *values,
 			 const char *nulls, SfRowFn fn, void *arg)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	SfIdentity	saved;
+	SPIPlanPtr	plan;
 	uint64		processed;
 
 	GetUserIdAndSecContext(&saved.userid, &saved.sec_context);
@@ -567,7 +595,9 @@ sf_plan_text(Oid role, const char *sql, int nargs, const Oid *types, const Datum
 							   SECURITY_RESTRICTED_OPERATION);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
-	check_result(SPI_execute_plan(text_plan(sql, nargs, types), (Datum *) values, nulls, false, 0),
+	plan = text_plan(sql, nargs, types);
+	plan_by_index(plan);
+	check_result(SPI_execute_plan(plan, (Datum *) values, nulls, false, 0),
 				 sql);
 	processed = hand_out(fn, arg, caller);
 	SPI_finish();
@@ -625,7 +655,7 @@ sf_plan_prepare(const char *sql, SfParserSetup setup, void *arg, TupleDesc *colu
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
-	plan = SPI_prepare_params(sql, setup, arg, CURSOR_OPT_PARALLEL_OK);
+	plan = SPI_prepare_params(sql, setup, arg, CURSOR_OPT_PARALLEL_OK | CURSOR_OPT_GENERIC_PLAN);
 	check_query(plan, sql);
 	spi = MemoryContextSwitchTo(caller);
 	source = linitial(SPI_plan_get_plan_sources(plan));
@@ -657,6 +687,7 @@ sf_plan_execute(struct _SPI_plan *plan, ParamListInfo params, bool newest, int m
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
+	plan_by_index(plan);
 	CommandCounterIncrement();
 	PushActiveSnapshot(newest ? GetLatestSnapshot() : GetTransactionSnapshot());
 	check_result(SPI_execute_plan_with_paramlist(plan, params, true, max_rows), "query");

@@ -123,7 +123,7 @@ compute_anew(SfCrm *crm, int max)
 						  " ORDER BY opportunity_id LIMIT $2 FOR NO KEY UPDATE),"
 						  " u AS (UPDATE %1$s.opportunities o SET recycle_at ="
 						  " CASE WHEN o.recycle_at IS NULL THEN 'infinity'::timestamptz END"
-						  " FROM b WHERE o.opportunity_id = b.opportunity_id)"
+						  " WHERE o.opportunity_id = ANY (ARRAY(SELECT b.opportunity_id FROM b)))"
 						  " SELECT count(*), max(opportunity_id) FROM b", crm->schema),
 				 2, types, values, NULL, take_step, &pass);
 	if (pass.count < max)
@@ -159,7 +159,8 @@ compute_these(SfCrm *crm)
 						  " ORDER BY o.opportunity_id FOR NO KEY UPDATE OF o NOWAIT)"
 						  " UPDATE %1$s.opportunities o SET recycle_at ="
 						  " CASE WHEN o.recycle_at IS NULL THEN 'infinity'::timestamptz END"
-						  " FROM b WHERE o.opportunity_id = b.opportunity_id", crm->schema),
+						  " WHERE o.opportunity_id = ANY (ARRAY(SELECT b.opportunity_id FROM b))",
+						  crm->schema),
 				 2, types, values, NULL, NULL, NULL);
 }
 

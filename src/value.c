@@ -353,7 +353,7 @@ count_quotas(SfRuleSet *set, const Bitmapset *slots)
 static void
 choose_param(SfRuleSet *set, int slot, SfParam *param)
 {
-	for (int i = 0; i < set->nscopes; i++)
+	for (int i = 0; param->noverrides > 0 && i < set->nscopes; i++)
 	{
 		char	   *scope = text_value(set, set->scopes[i]);
 
