@@ -157,11 +157,13 @@ check('at first');
 my $load = start_load(30);
 usleep(10_000_000);
 my $pid = '';
-until ($pid)
+for (1 .. 200)
 {
+	last if $pid;
 	$pid = $node->safe_psql('postgres', q{
 		SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT crm.claim%' ORDER BY query_start DESC LIMIT 1});
 }
+$pid or die "nobody claims: $load->{err}";
 kill 'KILL', $pid;
 my ($ok) = finish_load($load, 'until a backend was killed');
 ok(!$ok, 'the load ends with the crash');
