@@ -13,6 +13,7 @@
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
+#include "jit/jit.h"
 #include "miscadmin.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
@@ -558,22 +559,25 @@ text_plan(const char *sql, int nargs, const Oid *types)
 
 /*
  * Have it planned for its index, however small the table is by now: sessions
- * keep their plans while it grows.
+ * keep their plans while it grows.  Where there is none, the price put on that
+ * must not have the statement compiled.
  */
 static void
 plan_by_index(SPIPlanPtr plan)
 {
-	bool		saved = enable_seqscan;
+	bool		saved_seqscan = enable_seqscan;
+	bool		saved_jit = jit_enabled;
 	CachedPlan *cached = NULL;
 
-	enable_seqscan = false;
+	enable_seqscan = jit_enabled = false;
 	PG_TRY();
 	{
 		cached = SPI_plan_get_cached_plan(plan);
 	}
 	PG_FINALLY();
 	{
-		enable_seqscan = saved;
+		enable_seqscan = saved_seqscan;
+		jit_enabled = saved_jit;
 	}
 	PG_END_TRY();
 	if (cached != NULL)

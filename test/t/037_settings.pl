@@ -25,6 +25,7 @@ sopflow.databases|string|sighup|*|||
 sopflow.history_retention|integer|sighup|43200|min|60|52560000
 sopflow.max_databases|integer|postmaster|16||1|1024
 sopflow.reconcile_interval|integer|sighup|60|s|1|3600
+sopflow.rep_id|string|user||||
 sopflow.restoring|bool|superuser|off|||
 sopflow.workers|integer|sighup|1||1|8
 END
