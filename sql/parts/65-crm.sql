@@ -129,3 +129,28 @@ AS $$
 		ELSE '' END
 $$;
 COMMENT ON FUNCTION sopflow.crm_prefix(name) IS 'What the names of rule sets, SOPs, events and actions of this schema begin with: nothing, unless another schema has them, else the schema''s name, cut and with a hash if it is long, and a dot';
+
+-- The server does that for escapes of its own, but not where the database has
+-- no encoding (SQL_ASCII): there the texts are UTF-8, as they are for clients.
+CREATE FUNCTION sopflow.crm_make_text(escaped text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	code text;
+	n int;
+	result text := escaped;
+BEGIN
+	-- EUC_CN has the middle dot at another code
+	IF getdatabaseencoding() = 'EUC_CN' THEN
+		result := replace(result, '\u00b7', '\u30fb');
+	END IF;
+	FOR code IN SELECT DISTINCT m[1] FROM regexp_matches(result, '\\u([0-9a-f]{4})', 'g') m LOOP
+		n := ('x' || code)::bit(16)::int;
+		result := replace(result, '\u' || code, convert_from(decode(CASE
+			WHEN n < 2048 THEN to_hex(((192 | (n >> 6)) << 8) | (128 | (n & 63)))
+			ELSE to_hex(((224 | (n >> 12)) << 16) | ((128 | ((n >> 6) & 63)) << 8) | (128 | (n & 63))) END, 'hex'), 'UTF8'));
+	END LOOP;
+	RETURN result;
+END
+$$;
+COMMENT ON FUNCTION sopflow.crm_make_text(text) IS 'create_crm(): a text with its escapes \uXXXX as characters';

@@ -12,8 +12,6 @@ DECLARE
 	claim CONSTANT text := prefix || 'opportunity_claim';
 	recycle CONSTANT text := prefix || 'opportunity_recycle';
 	unbind CONSTANT text := prefix || 'opportunity_unbind';
-	-- EUC_CN has the dot of its texts at another code
-	dot CONSTANT text := CASE getdatabaseencoding() WHEN 'EUC_CN' THEN '\u30fb' ELSE '\u00b7' END;
 BEGIN
 	-- the rule sets keep this path for their texts
 	PERFORM set_config('search_path', format('%I, pg_temp', schema), true);
@@ -43,7 +41,7 @@ BEGIN
 		(claim, 'time_zone', 'text', current_setting('TimeZone'), 'Time zone of that day'),
 		(claim, 'new_data_delay', 'interval', NULL, 'How long a lead cannot be claimed after it came into the public pool; null: no time');
 	INSERT INTO sopflow.rule (rule_set, rule, description, priority, condition, actions)
-		SELECT v.rule_set, v.rule, v.description, v.priority, v.condition, replace(v.actions, '\u00b7', dot)::jsonb FROM (VALUES
+		SELECT v.rule_set, v.rule, v.description, v.priority, v.condition, sopflow.crm_make_text(v.actions)::jsonb FROM (VALUES
 		(claim, 'status', 'It is private already, or not of a status that may be taken', 10,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and old.opportunity_id is not null and (old.owner_id is not null or param.claimable is not null and (old.status = any (param.claimable)) is not true) and op.operation in ('CLAIM', 'ASSIGN')$$,
 			'[{"deny": "\u72b6\u6001\u4e0d\u5408\u6cd5", "code": "STATUS"}]'),
@@ -112,13 +110,13 @@ BEGIN
 		(unbind, 'freeze_window', 'interval', '72 hours', 'See freeze_after_claims'),
 		(unbind, 'freeze_categories', 'text[]', '{}', 'Categories whose leads are always frozen');
 	INSERT INTO sopflow.rule (rule_set, rule, description, priority, condition, actions) VALUES
-		(unbind, 'bind_check_cate', U&'\5224\65AD\662F\5426\51BB\7ED3-72\5C0F\65F6', 4,
+		(unbind, 'bind_check_cate', sopflow.crm_make_text('\u5224\u65ad\u662f\u5426\u51bb\u7ed3-72\u5c0f\u65f6'), 4,
 			$$old.owner_id is not null and new.owner_id is null and new.opportunity_id is not null and (old.category = any (param.freeze_categories) or recent_claims >= param.freeze_after_claims)$$,
 			$$[{"set": {"new.minor_status": "'UNBIND_FROZEN'", "new.frozen_until": "sopflow.now() + param.freeze"}}, {"result": {"status": "UNBIND", "minor_status": "UNBIND_FROZEN"}}]$$),
-		(unbind, 'task_bind_out', U&'\4EFB\52A1\5546\673A\6D41\56DE\516C\6D77', 5,
+		(unbind, 'task_bind_out', sopflow.crm_make_text('\u4efb\u52a1\u5546\u673a\u6d41\u56de\u516c\u6d77'), 5,
 			$$old.owner_id is not null and new.owner_id is null and new.opportunity_id is not null and old.status = 'TASK' and op.operation_type = 'TASK_BACK_PUBLIC'$$,
 			$$[{"set": {"new.minor_status": "'UNBIND_NORMAL'"}}, {"result": {"status": "UNBIND", "minor_status": "UNBIND_NORMAL"}}]$$),
-		(unbind, 'unbind_operate', U&'\5224\65AD\89E3\7ED1\540E\53BB\5411\FF0C\73B0\9636\6BB5\5168\90E8\56DE\5230\516C\6D77', 10,
+		(unbind, 'unbind_operate', sopflow.crm_make_text('\u5224\u65ad\u89e3\u7ed1\u540e\u53bb\u5411\uff0c\u73b0\u9636\u6bb5\u5168\u90e8\u56de\u5230\u516c\u6d77'), 10,
 			$$old.owner_id is not null and new.owner_id is null and new.opportunity_id is not null$$,
 			$$[{"set": {"new.minor_status": "'UNBIND_NORMAL'"}}, {"result": {"status": "UNBIND", "minor_status": "UNBIND_NORMAL"}}]$$);
 
@@ -217,13 +215,13 @@ BEGIN
 				(id, 'node1', '24 hours', 'SEND_GREETING', '{"template": "WELCOME_MSG"}', 'node2'),
 				(id, 'node2', '72 hours', 'PUSH_CASE', '{"case_id": "CASE_001"}', 'node3'),
 				(id, 'node3', '96 hours', 'SEND_REG_LINK', '{"url": "/register/event123"}', 'node4'),
-				(id, 'node4', '168 hours', 'FOLLOW_UP', '{"message": "\u662f\u5426\u67e5\u9605\u6848\u4f8b\uff1f"}', NULL);
+				(id, 'node4', '168 hours', 'FOLLOW_UP', sopflow.crm_make_text('{"message": "\u662f\u5426\u67e5\u9605\u6848\u4f8b\uff1f"}')::jsonb, NULL);
 		ELSIF base = 'material_sop' THEN
 			INSERT INTO sopflow.sop (sop_id, name, trigger_event, reentry, subject_relation, subject_key)
 				VALUES (id, 'Material', prefix || 'SUBMIT_APPLICATION', 'allow', subjects, 'client_id');
 			INSERT INTO sopflow.sop_node (sop_id, node_id, delay, action, params) VALUES
 				(id, 'n1', '0', 'SEND_REG_LINK', '{"url": "/register/event123"}'),
-				(id, 'n2', '72 hours', 'FOLLOW_UP', '{"message": "\u662f\u5426\u67e5\u9605\u6848\u4f8b\uff1f"}');
+				(id, 'n2', '72 hours', 'FOLLOW_UP', sopflow.crm_make_text('{"message": "\u662f\u5426\u67e5\u9605\u6848\u4f8b\uff1f"}')::jsonb);
 		ELSIF base = 'opportunity_reminder_sop' THEN
 			INSERT INTO sopflow.sop (sop_id, name, trigger_event, reentry, exit_events, subject_relation, subject_key)
 				VALUES (id, 'Reminder before a lead is lost', prefix || 'OPPORTUNITY_EXPIRING', 'restart', ARRAY[prefix || 'OPPORTUNITY_SAFE'], subjects, 'opportunity_id');
