@@ -60,13 +60,17 @@ CREATE TABLE sopflow.sop (
 	reentry			text NOT NULL DEFAULT 'ignore' CHECK (reentry IN ('ignore', 'restart', 'allow')),
 	skip_late_after	interval,
 	exit_events		text[] NOT NULL DEFAULT '{}',
+	calendar		text,	-- of sopflow.calendar: see the triggers
 	subject_relation regclass,
 	subject_key		name,
+	time_zone_column name,
 	max_steps		int NOT NULL DEFAULT 10000 CHECK (max_steps BETWEEN 1 AND 60000),
 	owner			regrole NOT NULL DEFAULT pg_catalog.quote_ident(current_user)::regrole,
 	paused			bool NOT NULL DEFAULT false,
+	search_path		text,
 	revision		bigint NOT NULL DEFAULT 0,
-	CHECK ((subject_relation IS NULL) = (subject_key IS NULL))
+	CHECK ((subject_relation IS NULL) = (subject_key IS NULL)),
+	CHECK (time_zone_column IS NULL OR subject_relation IS NOT NULL)
 );
 COMMENT ON TABLE sopflow.sop IS 'Standard operating procedures';
 COMMENT ON COLUMN sopflow.sop.sop_id IS 'Name of the SOP';
@@ -78,11 +82,14 @@ COMMENT ON COLUMN sopflow.sop.delay_from IS 'event: delays count from the event;
 COMMENT ON COLUMN sopflow.sop.reentry IS 'What an event does while a run of the same subject is active: ignore it, restart, or allow a second run';
 COMMENT ON COLUMN sopflow.sop.skip_late_after IS 'A task later than this is skipped; null: carried out however late';
 COMMENT ON COLUMN sopflow.sop.exit_events IS 'Events that end an active run of the subject';
+COMMENT ON COLUMN sopflow.sop.calendar IS 'Calendar that tasks with an action keep to; null: any time';
 COMMENT ON COLUMN sopflow.sop.subject_relation IS 'Table of the subjects: a run whose subject is gone is cancelled at dispatch';
 COMMENT ON COLUMN sopflow.sop.subject_key IS 'Column of subject_relation that holds the subject id';
+COMMENT ON COLUMN sopflow.sop.time_zone_column IS 'Column of subject_relation with the time zone of the subject, which then stands for that of the calendar';
 COMMENT ON COLUMN sopflow.sop.max_steps IS 'Tasks that one run may create';
 COMMENT ON COLUMN sopflow.sop.owner IS 'Role whose rights the SOP has, and whose members may change it';
 COMMENT ON COLUMN sopflow.sop.paused IS 'Set by pause and resume';
+COMMENT ON COLUMN sopflow.sop.search_path IS 'search_path that conditions and templates are read under: that of the session that last changed the SOP or a node';
 COMMENT ON COLUMN sopflow.sop.revision IS 'Raised by every edit of the SOP or one of its nodes';
 
 CREATE SEQUENCE sopflow.sop_node_seq AS int;
@@ -97,22 +104,79 @@ CREATE TABLE sopflow.sop_node (
 	action			text,
 	params			jsonb NOT NULL DEFAULT '{}',
 	next			text,
+	condition		text,
+	condition_rules	text,	-- of sopflow.rule_set
+	otherwise		text,
+	wait_event		text,
+	sop_ref			text,
 	max_attempts	int CHECK (max_attempts BETWEEN 1 AND 10000),
 	on_failure		text NOT NULL DEFAULT 'stop' CHECK (on_failure IN ('stop', 'continue')),
 	PRIMARY KEY (sop_id, node_id)
 );
 ALTER SEQUENCE sopflow.sop_node_seq OWNED BY sopflow.sop_node.seq;
-COMMENT ON TABLE sopflow.sop_node IS 'Nodes of SOPs: all of type delay and without next, they run in parallel from the event; otherwise they are walked from the first by seq';
+COMMENT ON TABLE sopflow.sop_node IS 'Nodes of SOPs: all of type delay and without next, otherwise or links, they run in parallel from the event; else they are walked from the first by seq';
 COMMENT ON COLUMN sopflow.sop_node.sop_id IS 'SOP that the node belongs to';
 COMMENT ON COLUMN sopflow.sop_node.node_id IS 'Name of the node within its SOP';
 COMMENT ON COLUMN sopflow.sop_node.seq IS 'Order; the first node starts a graph';
-COMMENT ON COLUMN sopflow.sop_node.type IS 'delay: a task due after delay; end: ends the run';
+COMMENT ON COLUMN sopflow.sop_node.type IS 'delay: a task due after delay; condition: goes to next or otherwise; wait: goes to next when an event comes, otherwise when delay has passed; sop: runs another SOP; end: ends the run';
 COMMENT ON COLUMN sopflow.sop_node.delay IS 'Time from the event or from the node before, see sop.delay_from; days are 24 hours, months are counted in UTC';
 COMMENT ON COLUMN sopflow.sop_node.action IS 'Action that carries the task out; null: none, the node only waits';
-COMMENT ON COLUMN sopflow.sop_node.params IS 'Parameters handed to the action';
-COMMENT ON COLUMN sopflow.sop_node.next IS 'Node that follows; null: the run ends here';
+COMMENT ON COLUMN sopflow.sop_node.params IS 'Parameters handed to the action; their strings are templates, {{subject.name}} is filled in at dispatch';
+COMMENT ON COLUMN sopflow.sop_node.next IS 'Node that follows; of a condition: where it is true; of a wait: where the event came; null: the branch ends here';
+COMMENT ON COLUMN sopflow.sop_node.condition IS 'condition only: SQL expression over event, subject and run';
+COMMENT ON COLUMN sopflow.sop_node.condition_rules IS 'condition only: rule set whose verdict decides, in place of an expression';
+COMMENT ON COLUMN sopflow.sop_node.otherwise IS 'Node that follows where a condition is not true, where a wait has timed out, or where no link is taken; null: the branch ends here';
+COMMENT ON COLUMN sopflow.sop_node.wait_event IS 'wait only: event that is waited for; delay is the longest wait, 0: without end';
+COMMENT ON COLUMN sopflow.sop_node.sop_ref IS 'sop only: SOP that is run for the same subject; the node completes with that run';
 COMMENT ON COLUMN sopflow.sop_node.max_attempts IS 'Overrides that of the action';
 COMMENT ON COLUMN sopflow.sop_node.on_failure IS 'What a dead task does to its run: stop fails it, continue goes on';
+
+CREATE TABLE sopflow.sop_link (
+	sop_id			text NOT NULL,	-- of sopflow.sop: see the triggers
+	from_node		text NOT NULL,
+	to_node			text NOT NULL,
+	condition		text,
+	seq				int NOT NULL DEFAULT nextval('sopflow.sop_node_seq'),
+	PRIMARY KEY (sop_id, from_node, to_node)
+);
+COMMENT ON TABLE sopflow.sop_link IS 'Ways from node to node that next and otherwise cannot say: from a delay or sop node every link whose condition is true is taken, from a condition node the first';
+COMMENT ON COLUMN sopflow.sop_link.sop_id IS 'SOP that the link belongs to';
+COMMENT ON COLUMN sopflow.sop_link.from_node IS 'Node that the link leaves';
+COMMENT ON COLUMN sopflow.sop_link.to_node IS 'Node that it leads to';
+COMMENT ON COLUMN sopflow.sop_link.condition IS 'SQL expression over event, subject and run; null: always';
+COMMENT ON COLUMN sopflow.sop_link.seq IS 'Order among the links of a node';
+
+CREATE TABLE sopflow.calendar (
+	calendar		text NOT NULL PRIMARY KEY
+					CHECK (calendar <> '' AND length(calendar) <= 200),
+	time_zone		text NOT NULL DEFAULT 'UTC',
+	weekdays		int[] NOT NULL DEFAULT '{1,2,3,4,5}',
+	opens			time NOT NULL DEFAULT '00:00',
+	closes			time NOT NULL DEFAULT '24:00',
+	description		text,
+	owner			regrole NOT NULL DEFAULT pg_catalog.quote_ident(current_user)::regrole,
+	revision		bigint NOT NULL DEFAULT 0
+);
+COMMENT ON TABLE sopflow.calendar IS 'When tasks may be carried out: weekdays, hours and time zone';
+COMMENT ON COLUMN sopflow.calendar.calendar IS 'Name that SOPs refer to';
+COMMENT ON COLUMN sopflow.calendar.time_zone IS 'Name of the time zone that days and hours are those of';
+COMMENT ON COLUMN sopflow.calendar.weekdays IS 'Days of the week, 1 Monday to 7 Sunday (ISO 8601)';
+COMMENT ON COLUMN sopflow.calendar.opens IS 'Wall-clock time from which tasks may go';
+COMMENT ON COLUMN sopflow.calendar.closes IS 'Wall-clock time from which they may not any more; 24:00 is the end of the day';
+COMMENT ON COLUMN sopflow.calendar.description IS 'Free text';
+COMMENT ON COLUMN sopflow.calendar.owner IS 'Role whose members may change the calendar';
+COMMENT ON COLUMN sopflow.calendar.revision IS 'Raised by every edit';
+
+CREATE TABLE sopflow.holiday (
+	calendar		text NOT NULL,	-- of sopflow.calendar: see the triggers
+	day				date NOT NULL,
+	name			text,
+	PRIMARY KEY (calendar, day)
+);
+COMMENT ON TABLE sopflow.holiday IS 'Days on which a calendar is closed';
+COMMENT ON COLUMN sopflow.holiday.calendar IS 'Calendar';
+COMMENT ON COLUMN sopflow.holiday.day IS 'Day that is closed as a whole';
+COMMENT ON COLUMN sopflow.holiday.name IS 'What is celebrated';
 
 CREATE TABLE sopflow.sop_version (
 	version_id		int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

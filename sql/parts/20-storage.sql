@@ -111,6 +111,23 @@ CREATE TABLE sopflow.run_history (
 	reason			text
 ) PARTITION BY RANGE (ended_at);
 
+-- What an active run has to remember beside its tasks: written for graphs that
+-- fork, join or wait only.
+CREATE TABLE sopflow.run_state (
+	run_id			bigint NOT NULL,
+	state			jsonb NOT NULL,
+	CONSTRAINT run_state_pkey PRIMARY KEY (run_id)
+) USING heap;
+
+-- How far a source of events has been read; see the client's ingest.
+CREATE TABLE sopflow.ingest_offset (
+	source			text NOT NULL PRIMARY KEY CHECK (source <> ''),
+	position		bigint NOT NULL
+);
+COMMENT ON TABLE sopflow.ingest_offset IS 'How far each source of events has been read';
+COMMENT ON COLUMN sopflow.ingest_offset.source IS 'Name of the source';
+COMMENT ON COLUMN sopflow.ingest_offset.position IS 'Position of the last event that was taken in';
+
 -- Failures in a row by action; touched only when an attempt fails or ends a streak.
 CREATE TABLE sopflow.action_state (
 	action_id		int NOT NULL PRIMARY KEY,
@@ -164,6 +181,7 @@ BEGIN
 		('held', 'Due tasks held by a pause or by another task of their run'),
 		('offer', 'Tasks offered to or leased by consumers'),
 		('dead', 'Tasks that failed for good'),
+		('run_state', 'What active runs remember beside their tasks'),
 		('history', 'Finished tasks'), ('run_history', 'Ended runs'),
 		('action_state', 'Failures in a row by action'),
 		('alert', 'Alerts raised and when they were sent'),
@@ -178,11 +196,11 @@ BEGIN
 			('started_at', 'When the run was written'), ('ended_at', 'When the run ended'),
 			('slot', '0 where one active run is allowed, else the run id'),
 			('version_id', 'SOP version'), ('sop_id', 'SOP'), ('subject_id', 'Subject'),
-			('context', 'Context of the event'), ('state', 'completed, failed, cancelled or exited'),
+			('context', 'Context of the event'), ('state', 'completed, failed, cancelled or exited; of an active run: its memory'),
 			('reason', 'Why the run ended so'), ('task_id', 'Task: run_id * 65536 + step'),
 			('due_at', 'When the task is due'), ('node', 'Number of the node in its version, from 0'),
 			('shard', 'Hash of the subject, 0 to 63'), ('attempt', 'Attempts begun'),
-			('error', 'Error of the last attempt'), ('held_by', 'run, sop or action'),
+			('error', 'Error of the last attempt'), ('held_by', 'run, sop, action, join or child'),
 			('lease_token', '0: offered; else the token of the lease'),
 			('lease_until', 'End of the lease'), ('action_id', 'Action'),
 			('finished_at', 'When the task ended'),
@@ -194,7 +212,7 @@ BEGIN
 			('held_since', 'Since when'))
 			AS t(att, what) ON t.att = a.attname
 		WHERE c.relnamespace = 'sopflow'::pg_catalog.regnamespace
-			AND c.relname IN ('run', 'task', 'held', 'offer', 'dead', 'history', 'run_history', 'action_state', 'alert', 'hold')
+			AND c.relname IN ('run', 'run_state', 'task', 'held', 'offer', 'dead', 'history', 'run_history', 'action_state', 'alert', 'hold')
 	LOOP
 		EXECUTE format('COMMENT ON COLUMN sopflow.%I.%I IS %L', r.relname, r.attname, r.what);
 	END LOOP;

@@ -47,6 +47,13 @@ CREATE TRIGGER definition_after AFTER INSERT OR UPDATE OR DELETE ON sopflow.sop_
 CREATE CONSTRAINT TRIGGER definition_check AFTER INSERT OR UPDATE OR DELETE ON sopflow.sop_node
 	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION sopflow.definition_check();
 
+CREATE TRIGGER definition_row BEFORE INSERT OR UPDATE OR DELETE ON sopflow.sop_link
+	FOR EACH ROW EXECUTE FUNCTION sopflow.definition_row();
+CREATE TRIGGER definition_after AFTER INSERT OR UPDATE OR DELETE ON sopflow.sop_link
+	FOR EACH ROW EXECUTE FUNCTION sopflow.definition_after();
+CREATE CONSTRAINT TRIGGER definition_check AFTER INSERT OR UPDATE OR DELETE ON sopflow.sop_link
+	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION sopflow.definition_check();
+
 CREATE TRIGGER definition_row BEFORE INSERT OR UPDATE OR DELETE ON sopflow.action_grant
 	FOR EACH ROW EXECUTE FUNCTION sopflow.definition_row();
 CREATE TRIGGER definition_after AFTER INSERT OR UPDATE OR DELETE ON sopflow.action_grant
@@ -80,6 +87,9 @@ CREATE POLICY author ON sopflow.sop USING (pg_catalog.pg_has_role(owner::oid, 'M
 ALTER TABLE sopflow.sop_node ENABLE ROW LEVEL SECURITY;
 CREATE POLICY author ON sopflow.sop_node USING (EXISTS (SELECT FROM sopflow.sop s
 	WHERE s.sop_id = sop_node.sop_id));
+ALTER TABLE sopflow.sop_link ENABLE ROW LEVEL SECURITY;
+CREATE POLICY author ON sopflow.sop_link USING (EXISTS (SELECT FROM sopflow.sop s
+	WHERE s.sop_id = sop_link.sop_id));
 ALTER TABLE sopflow.sop_version ENABLE ROW LEVEL SECURITY;
 CREATE POLICY author ON sopflow.sop_version FOR SELECT USING (EXISTS (SELECT FROM sopflow.sop s
 	WHERE s.sop_id = sop_version.sop_id));
@@ -96,7 +106,7 @@ DECLARE
 	f regprocedure;
 BEGIN
 	EXECUTE format('GRANT USAGE ON SCHEMA sopflow TO %s', role);
-	EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON sopflow.action, sopflow.sop, sopflow.sop_node, sopflow.action_grant TO %s', role);
+	EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON sopflow.action, sopflow.sop, sopflow.sop_node, sopflow.sop_link, sopflow.action_grant TO %s', role);
 	EXECUTE format('GRANT SELECT ON sopflow.sop_version TO %s', role);
 	EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON sopflow.rule_set, sopflow.rule_fact, sopflow.rule_quota, sopflow.rule_param, sopflow.rule_param_override, sopflow.rule_group, sopflow.rule, sopflow.rule_grant TO %s', role);
 	EXECUTE format('GRANT USAGE ON SEQUENCE sopflow.sop_node_seq, sopflow.rule_seq TO %s', role);
