@@ -31,6 +31,28 @@ all install clean:
 	@echo "no PostgreSQL server development files were found: run \"make deps\", or set PG_CONFIG" >&2; exit 1
 endif
 
+# The program is built by a makefile of its own: "make with_client=no" leaves
+# it out where its libraries are not wanted.
+with_client ?= yes
+ifneq ($(with_client),no)
+CLIENT = $(MAKE) -C src/client PG_CONFIG='$(PG_CONFIG)'
+all: client
+install: install-client
+uninstall: uninstall-client
+clean: clean-client
+client:
+	@pkg-config --exists libcjson yaml-0.1 libcurl libcrypto || \
+		{ echo "the client's libraries were not found: run \"make deps\", or make with_client=no" >&2; exit 1; }
+	@$(CLIENT) all
+install-client: client
+	@$(CLIENT) install
+uninstall-client:
+	@$(CLIENT) uninstall
+clean-client:
+	@$(CLIENT) clean
+.PHONY: client install-client uninstall-client clean-client
+endif
+
 $(OBJS): $(wildcard src/*.h)
 
 $(DATA_built): $(sort $(wildcard sql/parts/*.sql)) sopflow.control

@@ -1,0 +1,1 @@
+# Completion of the program sopflow for bash.

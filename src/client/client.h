@@ -1,0 +1,148 @@
+/*
+ * client.h
+ *	  What the commands of the program sopflow share: options of the
+ *	  connection, connecting, messages, exit codes and signals.
+ *
+ * A command is a function that gets its own arguments (argv[0] is its name)
+ * and returns an exit code.  What it prints as its result goes to stdout,
+ * everything else to stderr.
+ */
+#ifndef CLIENT_H
+#define CLIENT_H
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <libpq-fe.h>
+
+#define PROGRAM "sopflow"
+
+/* exit codes, documented in the man page */
+typedef enum ExitCode
+{
+	EXIT_OK = 0,
+	EXIT_FAILED = 1,			/* the server or a target refused something */
+	EXIT_USAGE = 2,				/* wrong options or arguments */
+	EXIT_CONNECTION = 3,		/* no connection, or it was lost */
+	EXIT_INVALID = 4			/* a file or the input is not valid */
+} ExitCode;
+
+/* options that every command takes, before its name or after it */
+typedef struct ClientOptions
+{
+	const char *host;
+	const char *port;
+	const char *user;
+	const char *dbname;			/* a name, a connection string or a URI */
+	bool		no_password;	/* -w: never ask for one */
+	bool		quiet;			/* -q */
+	const char *command;		/* name of the command */
+} ClientOptions;
+
+extern ClientOptions options;
+
+/* a command of the table in main.c; help is its --help text */
+typedef struct Command
+{
+	const char *name;
+	int			(*run) (int argc, char **argv);
+	const char *help;
+	const char *summary;
+} Command;
+
+/*
+ * getopt_long() with the options of every command added, which it takes
+ * itself; --help prints the command's help and ends.  A fault in the options
+ * ends the program.  A command's own long options have values of 256 and
+ * above, or those of its short options.
+ */
+extern int client_getopt(int argc, char **argv, const char *short_options,
+						 const struct option *long_options);
+/* a whole number from an option's value; ends the program where it is none */
+extern long client_number(const char *option, const char *value, long min, long max);
+
+/* main.c: messages, each on a line of its own, to stderr */
+extern void client_info(const char *format,...) __attribute__((format(printf, 1, 2)));
+extern void client_warn(const char *format,...) __attribute__((format(printf, 1, 2)));
+extern void client_error(const char *format,...) __attribute__((format(printf, 1, 2)));
+extern void client_fatal(int code, const char *format,...)
+			__attribute__((format(printf, 2, 3), noreturn));
+/* wrong usage: the message and where to find help; ends with EXIT_USAGE */
+extern void client_usage(const char *format,...)
+			__attribute__((format(printf, 1, 2), noreturn));
+
+/* memory that is there: they end the program where there is none */
+extern void *client_alloc(size_t size);
+extern void *client_realloc(void *pointer, size_t size);
+extern char *client_strdup(const char *string);
+extern char *client_format(const char *format,...) __attribute__((format(printf, 1, 2)));
+
+/* whether colours are wanted on this stream: a terminal, and no NO_COLOR */
+extern bool client_color(FILE *stream);
+
+/*
+ * connect.c.  client_connect() ends the program where there is no connection;
+ * it asks for a password on the terminal where one is needed.  client_open()
+ * does the same without ending: the result's status says how it went.
+ * client_connect_start() only begins, for PQconnectPoll().
+ */
+extern PGconn *client_connect(void);
+extern PGconn *client_open(void);
+extern PGconn *client_connect_start(void);
+/* whether an error or a refused connection may pass, so that trying again helps */
+extern bool client_lost(PGconn *conn);
+extern bool client_may_reconnect(PGconn *conn);
+/* sends what all commands need of a new connection: the extension is there */
+extern bool client_check_extension(PGconn *conn, char **error);
+/* a statement that must succeed; ends the program with the server's message */
+extern PGresult *client_query(PGconn *conn, const char *sql, int nparams,
+							  const char *const *params);
+/* the same without ending: NULL, and what went wrong was said by client_error() */
+extern PGresult *client_try_query(PGconn *conn, const char *sql, int nparams,
+								  const char *const *params);
+/* one line from an error of the server: message, DETAIL and HINT; to be freed */
+extern char *client_server_error(const PGresult *result, PGconn *conn);
+
+/* waits between attempts to connect: 0.25 s, doubling to 30 s, with jitter */
+typedef struct Backoff
+{
+	int			attempts;
+} Backoff;
+
+extern int	client_backoff_ms(Backoff *backoff);	/* the next wait */
+
+/*
+ * signals.c.  After client_catch_signals(), SIGTERM and SIGINT set client_stop
+ * and make client_signal_fd readable for good, for use with poll().
+ */
+extern volatile sig_atomic_t client_stop;
+extern int	client_signal_fd;
+extern void client_catch_signals(void);
+/* sleep, or wait for one more descriptor (-1: none); true if that is readable */
+extern bool client_wait(int fd, int timeout_ms);
+
+/* the commands, and the texts of their --help */
+extern int	cmd_load(int argc, char **argv);
+extern int	cmd_validate(int argc, char **argv);
+extern int	cmd_export(int argc, char **argv);
+extern int	cmd_diagram(int argc, char **argv);
+extern int	cmd_simulate(int argc, char **argv);
+extern int	cmd_tail(int argc, char **argv);
+extern int	cmd_top(int argc, char **argv);
+extern int	cmd_ingest(int argc, char **argv);
+extern int	cmd_relay(int argc, char **argv);
+
+extern const char load_help[];
+extern const char validate_help[];
+extern const char export_help[];
+extern const char diagram_help[];
+extern const char simulate_help[];
+extern const char tail_help[];
+extern const char top_help[];
+extern const char ingest_help[];
+extern const char relay_help[];
+
+#endif							/* CLIENT_H */

@@ -1,0 +1,325 @@
+/*
+ * main.c
+ *	  The program sopflow: its table of commands, their common options, and
+ *	  messages.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client.h"
+
+#pragma weak cmd_relay
+#pragma weak relay_help
+
+ClientOptions options;
+
+static const Command commands[] = {
+	{"relay", cmd_relay, relay_help, "deliver tasks and alerts to web servers, mail and programs"},
+};
+
+#define COMMAND_COUNT	((int) (sizeof(commands) / sizeof(commands[0])))
+
+static const Command *command;
+
+static const char common_help[] =
+	"\nConnection options, before or after the command:\n"
+	"  -d, --dbname=DBNAME    database, connection string or URI\n"
+	"  -h, --host=HOSTNAME    server's host or socket directory\n"
+	"  -p, --port=PORT        server's port\n"
+	"  -U, --username=NAME    role to connect as\n"
+	"  -w, --no-password      never ask for a password\n"
+	"What is not given is taken from libpq's environment variables, such as PGHOST\n"
+	"and PGDATABASE.\n";
+
+static const char general_help[] =
+	"\nGeneral options:\n"
+	"  -q, --quiet            print no messages but warnings and errors\n"
+	"      --help             show this help, or that of a command\n"
+	"      --version          show the version\n";
+
+static const char exit_help[] =
+	"\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 no connection, 4 a file or the\n"
+	"input is not valid.\n";
+
+#define SHORT_OPTIONS	"d:h:p:U:wq"
+
+enum
+{
+	OPTION_HELP = 1024,
+	OPTION_VERSION
+};
+
+static const struct option common_options[] = {
+	{"dbname", required_argument, NULL, 'd'},
+	{"host", required_argument, NULL, 'h'},
+	{"port", required_argument, NULL, 'p'},
+	{"username", required_argument, NULL, 'U'},
+	{"no-password", no_argument, NULL, 'w'},
+	{"quiet", no_argument, NULL, 'q'},
+	{"help", no_argument, NULL, OPTION_HELP},
+	{"version", no_argument, NULL, OPTION_VERSION},
+	{NULL, 0, NULL, 0}
+};
+
+#define COMMON_COUNT	((int) (sizeof(common_options) / sizeof(common_options[0])))
+#define MAX_OPTIONS		64
+
+static void
+message(const char *kind, const char *format, va_list args)
+{
+	fflush(stdout);
+	fprintf(stderr, "%s: %s", PROGRAM, kind);
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+}
+
+void
+client_info(const char *format,...)
+{
+	va_list		args;
+
+	if (options.quiet)
+		return;
+	va_start(args, format);
+	message("", format, args);
+	va_end(args);
+}
+
+void
+client_warn(const char *format,...)
+{
+	va_list		args;
+
+	va_start(args, format);
+	message("warning: ", format, args);
+	va_end(args);
+}
+
+void
+client_error(const char *format,...)
+{
+	va_list		args;
+
+	va_start(args, format);
+	message("error: ", format, args);
+	va_end(args);
+}
+
+void
+client_fatal(int code, const char *format,...)
+{
+	va_list		args;
+
+	va_start(args, format);
+	message("error: ", format, args);
+	va_end(args);
+	exit(code);
+}
+
+void
+client_usage(const char *format,...)
+{
+	va_list		args;
+
+	va_start(args, format);
+	message("error: ", format, args);
+	va_end(args);
+	fprintf(stderr, "Try \"%s%s%s --help\".\n", PROGRAM, command ? " " : "",
+			command ? command->name : "");
+	exit(EXIT_USAGE);
+}
+
+void *
+client_alloc(size_t size)
+{
+	void	   *pointer = calloc(1, size > 0 ? size : 1);
+
+	if (pointer == NULL)
+		client_fatal(EXIT_FAILED, "out of memory");
+	return pointer;
+}
+
+void *
+client_realloc(void *pointer, size_t size)
+{
+	pointer = realloc(pointer, size > 0 ? size : 1);
+	if (pointer == NULL)
+		client_fatal(EXIT_FAILED, "out of memory");
+	return pointer;
+}
+
+char *
+client_strdup(const char *string)
+{
+	size_t		size = strlen(string) + 1;
+
+	return memcpy(client_alloc(size), string, size);
+}
+
+char *
+client_format(const char *format,...)
+{
+	va_list		args;
+	char	   *text;
+	int			len;
+
+	va_start(args, format);
+	len = vsnprintf(NULL, 0, format, args);
+	va_end(args);
+	text = client_alloc((size_t) len + 1);
+	va_start(args, format);
+	vsnprintf(text, (size_t) len + 1, format, args);
+	va_end(args);
+	return text;
+}
+
+bool
+client_color(FILE *stream)
+{
+	const char *no_color = getenv("NO_COLOR");
+	const char *term = getenv("TERM");
+
+	return isatty(fileno(stream)) && (no_color == NULL || *no_color == '\0') &&
+		(term == NULL || strcmp(term, "dumb") != 0);
+}
+
+static void
+help(void)
+{
+	printf("%s defines SOPs from files, shows and delivers their tasks.\n\n"
+		   "Usage: %s [OPTION]... COMMAND [OPTION]... [ARGUMENT]...\n\nCommands:\n",
+		   PROGRAM, PROGRAM);
+	for (int i = 0; i < COMMAND_COUNT; i++)
+		printf("  %-10s %s\n", commands[i].name, commands[i].summary);
+	fputs(common_help, stdout);
+	fputs(general_help, stdout);
+	fputs(exit_help, stdout);
+}
+
+/* A standard output that cannot be written is a failure, not a short result. */
+static int
+finish(int code)
+{
+	if (fflush(stdout) != 0 || ferror(stdout))
+	{
+		client_error("could not write to standard output: %s", strerror(errno));
+		return code == EXIT_OK ? EXIT_FAILED : code;
+	}
+	return code;
+}
+
+/* Take one of the common options; false if it is none. */
+static bool
+common_option(int c)
+{
+	switch (c)
+	{
+		case 'd':
+			options.dbname = optarg;
+			return true;
+		case 'h':
+			options.host = optarg;
+			return true;
+		case 'p':
+			options.port = optarg;
+			return true;
+		case 'U':
+			options.user = optarg;
+			return true;
+		case 'w':
+			options.no_password = true;
+			return true;
+		case 'q':
+			options.quiet = true;
+			return true;
+		case OPTION_HELP:
+			if (command == NULL)
+				help();
+			else
+			{
+				fputs(command->help, stdout);
+				fputs(common_help, stdout);
+				fputs(general_help, stdout);
+			}
+			exit(finish(EXIT_OK));
+		case OPTION_VERSION:
+			printf("%s %s\n", PROGRAM, SOPFLOW_VERSION);
+			exit(finish(EXIT_OK));
+		default:
+			return false;
+	}
+}
+
+int
+client_getopt(int argc, char **argv, const char *short_options,
+			  const struct option *long_options)
+{
+	static char shorts[128];
+	static struct option longs[MAX_OPTIONS + COMMON_COUNT];
+	int			count = 0;
+
+	snprintf(shorts, sizeof(shorts), "%s%s%s", command == NULL ? "+" : "", SHORT_OPTIONS,
+			 short_options);
+	while (long_options != NULL && long_options[count].name != NULL && count < MAX_OPTIONS)
+	{
+		longs[count] = long_options[count];
+		count++;
+	}
+	memcpy(&longs[count], common_options, sizeof(common_options));
+
+	for (;;)
+	{
+		int			c = getopt_long(argc, argv, shorts, longs, NULL);
+
+		if (c == '?')
+		{
+			fprintf(stderr, "Try \"%s%s%s --help\".\n", PROGRAM, command ? " " : "",
+					command ? command->name : "");
+			exit(EXIT_USAGE);
+		}
+		if (c == -1 || !common_option(c))
+			return c;
+	}
+}
+
+long
+client_number(const char *option, const char *value, long min, long max)
+{
+	char	   *end;
+	long		number;
+
+	errno = 0;
+	number = strtol(value, &end, 10);
+	if (errno != 0 || end == value || *end != '\0' || isspace((unsigned char) *value))
+		client_usage("%s must be a whole number, not \"%s\"", option, value);
+	if (number < min || number > max)
+		client_usage("%s must be from %ld to %ld, not %ld", option, min, max, number);
+	return number;
+}
+
+int
+main(int argc, char **argv)
+{
+	client_getopt(argc, argv, "", NULL);
+	if (optind >= argc)
+		client_usage("no command was given");
+	for (int i = 0; i < COMMAND_COUNT; i++)
+	{
+		if (commands[i].run != NULL && strcmp(argv[optind], commands[i].name) == 0)
+			command = &commands[i];
+	}
+	if (command == NULL)
+		client_usage("there is no command \"%s\"", argv[optind]);
+	options.command = command->name;
+	argc -= optind;
+	argv += optind;
+	optind = 0;
+	/* messages of getopt then begin with the program's name */
+	argv[0] = (char *) PROGRAM;
+	return finish(command->run(argc, argv));
+}
