@@ -137,6 +137,37 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 		"DELETE FROM sopflow.action_grant WHERE action = $1",
 		false, 1, {TEXTOID}
 	},
+	[SF_PLAN_CALENDAR] = {
+		"SELECT c.time_zone, c.weekdays, c.opens, c.closes,"
+		" ARRAY(SELECT h.day FROM sopflow.holiday h WHERE h.calendar = c.calendar AND isfinite(h.day) ORDER BY h.day)"
+		" FROM sopflow.calendar c WHERE c.calendar = $1",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_CALENDAR_OWNER] = {
+		"SELECT c.owner::oid, c.xmin::text::int8 FROM sopflow.calendar c WHERE c.calendar = $1",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_CALENDAR_TOUCH] = {
+		"UPDATE sopflow.calendar SET revision = revision WHERE calendar = $1 RETURNING owner::oid",
+		false, 1, {TEXTOID}
+	},
+	[SF_PLAN_CALENDAR_LOCK] = {
+		"SELECT FROM sopflow.calendar c WHERE c.calendar = $1 FOR KEY SHARE",
+		false, 1, {TEXTOID}
+	},
+	[SF_PLAN_CALENDAR_USERS] = {
+		"SELECT s.sop_id FROM sopflow.sop s WHERE s.calendar = $1 AND s.enabled ORDER BY 1 LIMIT 1",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_CALENDAR_RUNS] = {
+		"SELECT v.sop_id FROM sopflow.sop_version v WHERE v.definition->>'calendar' = $1"
+		" AND EXISTS (SELECT FROM sopflow.run r WHERE r.version_id = v.version_id) ORDER BY 1 LIMIT 1",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_HOLIDAYS_DELETE] = {
+		"DELETE FROM sopflow.holiday WHERE calendar = $1",
+		false, 1, {TEXTOID}
+	},
 	[SF_PLAN_HOLD_SET] = {
 		"INSERT INTO sopflow.hold SELECT $1, 'restored from a dump' WHERE NOT EXISTS (SELECT FROM sopflow.hold)",
 		false, 1, {TIMESTAMPTZOID}

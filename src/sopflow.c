@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 
 #include "action.h"
+#include "calendar.h"
 #include "check.h"
 #include "collect.h"
 #include "definition.h"
@@ -31,6 +32,7 @@ _PG_init(void)
 	sf_shm_init();
 	sf_ident_init();
 	sf_action_init();
+	sf_calendar_init();
 	sf_definition_init();
 	sf_pending_init();
 	sf_check_init();
