@@ -61,10 +61,8 @@ typedef struct Command
  */
 extern int client_getopt(int argc, char **argv, const char *short_options,
 						 const struct option *long_options);
-/* a whole number from an option's value; ends the program where it is none */
-extern long client_number(const char *option, const char *value, long min, long max);
 
-/* main.c: messages, each on a line of its own, to stderr */
+/* message.c: messages, each on a line of its own, to stderr */
 extern void client_info(const char *format,...) __attribute__((format(printf, 1, 2)));
 extern void client_warn(const char *format,...) __attribute__((format(printf, 1, 2)));
 extern void client_error(const char *format,...) __attribute__((format(printf, 1, 2)));
@@ -73,6 +71,10 @@ extern void client_fatal(int code, const char *format,...)
 /* wrong usage: the message and where to find help; ends with EXIT_USAGE */
 extern void client_usage(const char *format,...)
 			__attribute__((format(printf, 1, 2), noreturn));
+
+extern void client_try_help(void) __attribute__((noreturn));
+/* a whole number from an option's value; wrong usage where it is none */
+extern long client_number(const char *option, const char *value, long min, long max);
 
 /* memory that is there: they end the program where there is none */
 extern void *client_alloc(size_t size);

@@ -1,22 +1,15 @@
 /*
  * main.c
- *	  The program sopflow: its table of commands, their common options, and
- *	  messages.
+ *	  The program sopflow: its table of commands and their common options.
  */
-#include <ctype.h>
 #include <errno.h>
-#include <limits.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client.h"
 
 #pragma weak cmd_relay
 #pragma weak relay_help
-
-ClientOptions options;
 
 static const Command commands[] = {
 	{"relay", cmd_relay, relay_help, "deliver tasks and alerts to web servers, mail and programs"},
@@ -68,125 +61,6 @@ static const struct option common_options[] = {
 
 #define COMMON_COUNT	((int) (sizeof(common_options) / sizeof(common_options[0])))
 #define MAX_OPTIONS		64
-
-static void
-message(const char *kind, const char *format, va_list args)
-{
-	fflush(stdout);
-	fprintf(stderr, "%s: %s", PROGRAM, kind);
-	vfprintf(stderr, format, args);
-	fputc('\n', stderr);
-}
-
-void
-client_info(const char *format,...)
-{
-	va_list		args;
-
-	if (options.quiet)
-		return;
-	va_start(args, format);
-	message("", format, args);
-	va_end(args);
-}
-
-void
-client_warn(const char *format,...)
-{
-	va_list		args;
-
-	va_start(args, format);
-	message("warning: ", format, args);
-	va_end(args);
-}
-
-void
-client_error(const char *format,...)
-{
-	va_list		args;
-
-	va_start(args, format);
-	message("error: ", format, args);
-	va_end(args);
-}
-
-void
-client_fatal(int code, const char *format,...)
-{
-	va_list		args;
-
-	va_start(args, format);
-	message("error: ", format, args);
-	va_end(args);
-	exit(code);
-}
-
-void
-client_usage(const char *format,...)
-{
-	va_list		args;
-
-	va_start(args, format);
-	message("error: ", format, args);
-	va_end(args);
-	fprintf(stderr, "Try \"%s%s%s --help\".\n", PROGRAM, command ? " " : "",
-			command ? command->name : "");
-	exit(EXIT_USAGE);
-}
-
-void *
-client_alloc(size_t size)
-{
-	void	   *pointer = calloc(1, size > 0 ? size : 1);
-
-	if (pointer == NULL)
-		client_fatal(EXIT_FAILED, "out of memory");
-	return pointer;
-}
-
-void *
-client_realloc(void *pointer, size_t size)
-{
-	pointer = realloc(pointer, size > 0 ? size : 1);
-	if (pointer == NULL)
-		client_fatal(EXIT_FAILED, "out of memory");
-	return pointer;
-}
-
-char *
-client_strdup(const char *string)
-{
-	size_t		size = strlen(string) + 1;
-
-	return memcpy(client_alloc(size), string, size);
-}
-
-char *
-client_format(const char *format,...)
-{
-	va_list		args;
-	char	   *text;
-	int			len;
-
-	va_start(args, format);
-	len = vsnprintf(NULL, 0, format, args);
-	va_end(args);
-	text = client_alloc((size_t) len + 1);
-	va_start(args, format);
-	vsnprintf(text, (size_t) len + 1, format, args);
-	va_end(args);
-	return text;
-}
-
-bool
-client_color(FILE *stream)
-{
-	const char *no_color = getenv("NO_COLOR");
-	const char *term = getenv("TERM");
-
-	return isatty(fileno(stream)) && (no_color == NULL || *no_color == '\0') &&
-		(term == NULL || strcmp(term, "dumb") != 0);
-}
 
 static void
 help(void)
@@ -278,28 +152,11 @@ client_getopt(int argc, char **argv, const char *short_options,
 
 		if (c == '?')
 		{
-			fprintf(stderr, "Try \"%s%s%s --help\".\n", PROGRAM, command ? " " : "",
-					command ? command->name : "");
-			exit(EXIT_USAGE);
+			client_try_help();
 		}
 		if (c == -1 || !common_option(c))
 			return c;
 	}
-}
-
-long
-client_number(const char *option, const char *value, long min, long max)
-{
-	char	   *end;
-	long		number;
-
-	errno = 0;
-	number = strtol(value, &end, 10);
-	if (errno != 0 || end == value || *end != '\0' || isspace((unsigned char) *value))
-		client_usage("%s must be a whole number, not \"%s\"", option, value);
-	if (number < min || number > max)
-		client_usage("%s must be from %ld to %ld, not %ld", option, min, max, number);
-	return number;
 }
 
 int

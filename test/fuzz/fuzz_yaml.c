@@ -1,0 +1,13 @@
+/*
+ * fuzz_yaml.c
+ *	  Any bytes as YAML.
+ */
+#include "fuzz_document.h"
+
+int			LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	return fuzz_document(data, size, DOCUMENT_YAML);
+}
