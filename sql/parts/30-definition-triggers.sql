@@ -107,15 +107,16 @@ DECLARE
 BEGIN
 	EXECUTE format('GRANT USAGE ON SCHEMA sopflow TO %s', role);
 	EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON sopflow.action, sopflow.sop, sopflow.sop_node, sopflow.sop_link, sopflow.action_grant TO %s', role);
-	EXECUTE format('GRANT SELECT ON sopflow.sop_version TO %s', role);
+	EXECUTE format('GRANT SELECT ON sopflow.sop_version, sopflow.sops, sopflow.node_tasks TO %s', role);
 	EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON sopflow.rule_set, sopflow.rule_fact, sopflow.rule_quota, sopflow.rule_param, sopflow.rule_param_override, sopflow.rule_group, sopflow.rule, sopflow.rule_grant TO %s', role);
 	EXECUTE format('GRANT USAGE ON SEQUENCE sopflow.sop_node_seq, sopflow.rule_seq TO %s', role);
 	EXECUTE format('GRANT EXECUTE ON FUNCTION sopflow.validate(text), sopflow.action_owner(text), sopflow.grant_action(text, regrole), sopflow.grant_consumer(text, regrole), sopflow.now() TO %s', role);
 	EXECUTE format('GRANT EXECUTE ON FUNCTION sopflow.validate_rules(text), sopflow.grant_rules(text, regrole), sopflow.revoke_rules(text, regrole), sopflow.fire, sopflow.fire_rows, sopflow.check_rules, sopflow.explain, sopflow.prove TO %s', role);
-	-- these write with the rights of their caller
+	-- these read and write with the rights of their caller
 	FOR f IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'sopflow'::regnamespace
 		AND (p.proname IN ('load_rules', 'export_rules', 'convert_expression', 'convert_action', 'create_crm', 'crm_prefix')
-			OR starts_with(p.proname, 'rule_file_') OR starts_with(p.proname, 'copy_rules') OR starts_with(p.proname, 'crm_make_'))
+			OR starts_with(p.proname, 'rule_file_') OR starts_with(p.proname, 'copy_rules') OR starts_with(p.proname, 'crm_make_')
+			OR starts_with(p.proname, 'diagram'))
 	LOOP
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', f, role);
 	END LOOP;
