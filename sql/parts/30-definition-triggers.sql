@@ -114,8 +114,8 @@ BEGIN
 	EXECUTE format('GRANT EXECUTE ON FUNCTION sopflow.validate_rules(text), sopflow.grant_rules(text, regrole), sopflow.revoke_rules(text, regrole), sopflow.fire, sopflow.fire_rows, sopflow.check_rules, sopflow.explain, sopflow.prove TO %s', role);
 	-- these read and write with the rights of their caller
 	FOR f IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'sopflow'::regnamespace
-		AND (p.proname IN ('load_rules', 'export_rules', 'convert_expression', 'convert_action', 'create_crm', 'crm_prefix')
-			OR starts_with(p.proname, 'rule_file_') OR starts_with(p.proname, 'copy_rules') OR starts_with(p.proname, 'crm_make_')
+		AND (p.proname IN ('load_rules', 'export_rules', 'load_sop', 'export_sop', 'export_file', 'convert_expression', 'convert_action', 'create_crm', 'crm_prefix')
+			OR starts_with(p.proname, 'rule_file_') OR starts_with(p.proname, 'sop_file_') OR starts_with(p.proname, 'copy_rules') OR starts_with(p.proname, 'crm_make_')
 			OR starts_with(p.proname, 'diagram'))
 	LOOP
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', f, role);
