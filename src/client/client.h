@@ -94,9 +94,13 @@ extern bool client_color(FILE *stream);
 extern PGconn *client_connect(void);
 extern PGconn *client_open(void);
 extern PGconn *client_connect_start(void);
-/* whether an error or a refused connection may pass, so that trying again helps */
+/* whether the connection is lost */
 extern bool client_lost(PGconn *conn);
-extern bool client_may_reconnect(PGconn *conn);
+/*
+ * In place of a connection that is lost, with back-off for as long as it takes;
+ * NULL after SIGTERM or SIGINT.  Closes the old one.
+ */
+extern PGconn *client_reconnect(PGconn *conn);
 /* sends what all commands need of a new connection: the extension is there */
 extern bool client_check_extension(PGconn *conn, char **error);
 /* a statement that must succeed; ends the program with the server's message */

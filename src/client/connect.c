@@ -181,26 +181,37 @@ client_lost(PGconn *conn)
 	return PQstatus(conn) != CONNECTION_OK;
 }
 
-/*
- * A server that is down, starting or out of connections may come back; a
- * wrong password or database does not.  libpq tells no SQLSTATE of a refused
- * connection before PostgreSQL 18, so that its parts are asked one by one.
- */
-bool
-client_may_reconnect(PGconn *conn)
+PGconn *
+client_reconnect(PGconn *conn)
 {
-	const char *keywords[PARAMETER_COUNT];
-	const char *values[PARAMETER_COUNT];
-	char		name[64];
+	Backoff		backoff = {0};
+	char	   *last = client_server_error(NULL, conn);
+	char	   *error;
 
-	if (PQstatus(conn) == CONNECTION_OK)
-		return false;
-	if (PQconnectionNeedsPassword(conn) || PQconnectionUsedPassword(conn))
+	client_warn("the connection is lost: %s", last);
+	PQfinish(conn);
+	for (;;)
 	{
-		set_parameters(keywords, values, name, sizeof(name));
-		return PQpingParams(keywords, values, 1) != PQPING_OK;
+		client_wait(-1, client_backoff_ms(&backoff));
+		if (client_stop)
+			break;
+		conn = client_open();
+		if (PQstatus(conn) == CONNECTION_OK)
+		{
+			client_info("connected again");
+			free(last);
+			return conn;
+		}
+		error = client_server_error(NULL, conn);
+		/* the same again and again says nothing more */
+		if (strcmp(error, last) != 0)
+			client_warn("%s", error);
+		free(last);
+		last = error;
+		PQfinish(conn);
 	}
-	return true;
+	free(last);
+	return NULL;
 }
 
 PGresult *

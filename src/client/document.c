@@ -84,8 +84,7 @@ lines_free(Lines *lines)
 }
 
 /*
- * Read one step of a path: a key, in double quotes where it is no plain word,
- * or [index].  Returns what follows it, or NULL where the path is at its end.
+ * Read one step of a path: a key, as .key or as ["a key"], or [index].  Returns what follows it, or NULL where the path is at its end.
  */
 static const char *
 path_step(const char *path, char *key, int *index)
@@ -107,13 +106,20 @@ path_step(const char *path, char *key, int *index)
 	}
 	if (*path == '"' || *path == '[')
 	{
+		static const char escapes[] = "bfnrt";
+		static const char meanings[] = "\b\f\n\r\t";
 		bool		bracket = *path == '[';
+		const char *escape;
 
 		for (path += bracket ? 2 : 1; *path != '\0' && *path != '"'; path++)
 		{
 			if (*path == '\\' && path[1] != '\0')
-				path++;
-			*out++ = *path;
+			{
+				escape = strchr(escapes, *++path);
+				*out++ = escape != NULL ? meanings[escape - escapes] : *path;
+			}
+			else
+				*out++ = *path;
 		}
 		if (*path == '"')
 			path++;

@@ -13,8 +13,8 @@
  * A number keeps its text in valuestring, so that document_print() loses no
  * digit; valuedouble is as ever.
  *
- * Paths are written as the server does: nodes[2].params.url, with keys that
- * are no plain words in double quotes; "" is the document itself.
+ * Paths are written as the server does: $.nodes[2].params["a key"]; $ or nothing
+ * is the document itself, and the $ with its point may be left out.
  */
 #ifndef DOCUMENT_H
 #define DOCUMENT_H

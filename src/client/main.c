@@ -12,6 +12,9 @@
 #pragma weak relay_help
 
 static const Command commands[] = {
+	{"diagram", cmd_diagram, diagram_help, "print an SOP as a diagram"},
+	{"simulate", cmd_simulate, simulate_help, "print what an SOP would do, and when"},
+	{"tail", cmd_tail, tail_help, "print notifications and alerts as they come"},
 	{"relay", cmd_relay, relay_help, "deliver tasks and alerts to web servers, mail and programs"},
 };
 
