@@ -259,3 +259,374 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sopflow.diagram(text, text, bool) IS 'An SOP as a Mermaid or Graphviz (dot) diagram, on request with its tasks that wait counted by node';
+
+-- ---------------------------------------------------------------------------
+-- Why a task is what it is.  These read everything, as the extension's owner:
+-- to be allowed to execute why() is to be allowed to see all tasks.
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION sopflow.why_ways(definition jsonb, OUT origin text, OUT target text, OUT condition text, OUT kind text)
+	RETURNS SETOF record LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT n->>'node_id', w.target, NULL, w.kind
+	FROM jsonb_array_elements(definition->'nodes') n
+	CROSS JOIN LATERAL (VALUES (n->>'next', 'next'), (n->>'otherwise', 'otherwise')) AS w(target, kind)
+	WHERE w.target IS NOT NULL
+UNION ALL
+	SELECT l->>'from', l->>'to', l->>'condition', 'link'
+	FROM jsonb_array_elements(definition->'links') l
+$$;
+COMMENT ON FUNCTION sopflow.why_ways(jsonb) IS 'Ways from node to node of an SOP version';
+
+CREATE FUNCTION sopflow.why_short(value text) RETURNS text
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN pg_catalog.length(value) > 200 THEN pg_catalog.left(value, 197) || '...' ELSE value END;
+END;
+COMMENT ON FUNCTION sopflow.why_short(text) IS 'A text as it is put into a sentence';
+
+-- What a node does, as a part of a sentence.
+CREATE FUNCTION sopflow.why_node(definition jsonb, node_id text) RETURNS text
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN n->>'type' = 'end' THEN format('the end of the run, node "%s"', why_node.node_id)
+		ELSE format('node "%s"', why_node.node_id) || coalesce(' (' || NULLIF(concat_ws(', ',
+			CASE n->>'type' WHEN 'condition' THEN 'a condition' WHEN 'wait' THEN 'a wait for event "' || (n->>'wait_event') || '"'
+				WHEN 'sop' THEN 'SOP "' || (n->>'sop_ref') || '"' ELSE 'action "' || (n->>'action') || '"' END,
+			CASE WHEN d.delay > '0' AND n->>'type' <> 'wait' THEN sopflow.diagram_interval(d.delay)
+				|| CASE definition->>'delay_from' WHEN 'event' THEN ' after the event' ELSE ' later' END END), '') || ')', '') END
+	FROM jsonb_array_elements(definition->'nodes') n
+	CROSS JOIN LATERAL (SELECT (n->>'delay')::interval AS delay) d
+	WHERE n->>'node_id' = why_node.node_id
+$$;
+COMMENT ON FUNCTION sopflow.why_node(jsonb, text) IS 'A node of an SOP version, as a part of a sentence';
+
+-- What became of a task, as a part of a sentence.
+CREATE FUNCTION sopflow.why_task(t sopflow.tasks) RETURNS text
+	LANGUAGE sql STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE t.status
+		WHEN 'pending' THEN CASE t.held_by WHEN 'join' THEN 'parked at the join' WHEN 'child' THEN 'its SOP runs'
+			ELSE 'pending' || CASE WHEN t.due_at < 'infinity' THEN ', due ' || t.due_at ELSE '' END END
+		WHEN 'ready' THEN 'ready for a consumer since it was due ' || t.due_at
+		WHEN 'leased' THEN 'leased by a consumer until ' || t.lease_until
+		ELSE t.status || ' at ' || t.finished_at || CASE WHEN t.due_at < 'infinity' THEN ', due ' || t.due_at ELSE '' END
+		END || CASE WHEN t.attempt > 1 THEN ', attempt ' || t.attempt ELSE '' END
+		|| coalesce(', result ' || sopflow.why_short(t.result::text), ', error: ' || sopflow.why_short(t.last_error), '')
+$$;
+COMMENT ON FUNCTION sopflow.why_task(sopflow.tasks) IS 'What became of a task, as a part of a sentence';
+
+-- The other tasks of the run, as far as they are near.
+CREATE FUNCTION sopflow.why_others(t sopflow.tasks, later bool) RETURNS SETOF text
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	most constant int := 20;
+	o record;
+	n int := 0;
+	lines text[] := '{}';
+BEGIN
+	FOR o IN SELECT x.task_id, x.node_id, sopflow.why_task(x) AS what FROM sopflow.tasks x
+		WHERE x.run_id = t.run_id AND CASE WHEN later THEN x.task_id > t.task_id ELSE x.task_id < t.task_id END
+		ORDER BY abs(x.task_id - t.task_id) LIMIT most + 1
+	LOOP
+		n := n + 1;
+		EXIT WHEN n > most;
+		lines := lines || format('    task %s, node "%s": %s', o.task_id, o.node_id, o.what);
+	END LOOP;
+	IF n = 0 THEN
+		RETURN;
+	END IF;
+	IF later THEN
+		RETURN NEXT CASE WHEN n > most THEN format('The %s tasks of the run that were written next:', most)
+			ELSE 'Tasks of the run that were written after it:' END;
+		RETURN QUERY SELECT l FROM unnest(lines) WITH ORDINALITY AS x(l, ord) ORDER BY ord;
+	ELSE
+		RETURN NEXT CASE WHEN n > most THEN format('The %s tasks of the run that were written before it:', most)
+			ELSE 'Tasks of the run that were written before it:' END;
+		RETURN QUERY SELECT l FROM unnest(lines) WITH ORDINALITY AS x(l, ord) ORDER BY ord DESC;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION sopflow.why_others(sopflow.tasks, bool) IS 'The other tasks of the run of a task, those written before or after it, in sentences';
+
+-- How its due time comes about.
+CREATE FUNCTION sopflow.why_due(t sopflow.tasks, r sopflow.runs, definition jsonb, node jsonb) RETURNS SETOF text
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	delay constant interval := coalesce(node->>'delay', '0')::interval;
+	words constant text := sopflow.diagram_interval(delay);
+	from_event constant bool := definition->>'delay_from' = 'event';
+	be constant text := CASE WHEN t.finished_at IS NULL THEN 'is' ELSE 'was' END;
+	base timestamptz := r.event_at;
+	due timestamptz;
+	came record;
+BEGIN
+	IF t.held_by = 'join' THEN
+		RETURN;
+	END IF;
+	IF node->>'type' = 'wait' AND delay = '0' THEN
+		RETURN NEXT 'Its wait has no time-out.';
+		RETURN;
+	END IF;
+	IF from_event OR t.task_id & 65535 = 0 THEN
+		RETURN NEXT format(CASE WHEN delay > '0' THEN 'Its delay of %s counts from the event, %s.' ELSE 'It has no delay: it was due with the event, %2$s.' END,
+			words, base);
+	ELSE
+		-- months are counted in UTC, days are 24 hours
+		SELECT x.node_id, x.finished_at INTO came
+		FROM sopflow.tasks x
+		WHERE x.run_id = t.run_id AND x.task_id <> t.task_id AND x.finished_at IS NOT NULL
+			AND (x.finished_at AT TIME ZONE 'UTC' + delay) AT TIME ZONE 'UTC' <= t.due_at
+		ORDER BY x.finished_at DESC, x.task_id DESC LIMIT 1;
+		IF NOT FOUND THEN
+			RETURN NEXT format('Its delay of %s counts from when the run came to it.', words);
+			base := NULL;
+		ELSE
+			base := came.finished_at;
+			RETURN NEXT format(CASE WHEN delay > '0' THEN 'Its delay of %s counts from when the run came to it, %s, with the end of node "%s".'
+				ELSE 'It has no delay: it was due when the run came to it, %2$s, with the end of node "%3$s".' END, words, base, came.node_id);
+		END IF;
+	END IF;
+	due := (base AT TIME ZONE 'UTC' + delay) AT TIME ZONE 'UTC';
+	IF t.attempt > 0 AND t.due_at > due AND (t.status = 'pending' OR t.attempt > 1) THEN
+		RETURN NEXT format('So it was first due %s; its attempt %s %s due %s.', due,
+			t.attempt + CASE WHEN t.status IN ('pending', 'ready') THEN 1 ELSE 0 END, be, t.due_at);
+	ELSIF t.due_at = due THEN
+		IF delay > '0' THEN
+			RETURN NEXT format('So it %s due %s.', be, due);
+		END IF;
+	ELSIF definition->>'calendar' IS NOT NULL AND node->>'action' IS NOT NULL AND t.due_at > due THEN
+		RETURN NEXT format('That is %s, which calendar "%s" or reschedule() moved to %s.', due, definition->>'calendar', t.due_at);
+	ELSE
+		RETURN NEXT format(CASE WHEN node->>'type' = 'wait' THEN 'It %s due %s, as an event answered it or reschedule() said.'
+			ELSE 'It %s due %s, as reschedule() or redrive() said.' END, be, t.due_at);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION sopflow.why_due(sopflow.tasks, sopflow.runs, jsonb, jsonb) IS 'How the due time of a task comes about, in sentences';
+
+-- Why a task that is not finished has not gone yet.
+CREATE FUNCTION sopflow.why_waits(t sopflow.tasks, r sopflow.runs, definition jsonb, node jsonb) RETURNS SETOF text
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	at constant timestamptz := sopflow.now();
+	a sopflow.action;
+	s sopflow.sop;
+	o record;
+BEGIN
+	SELECT x.* INTO a FROM sopflow.action x WHERE x.action = t.action;
+	SELECT x.* INTO s FROM sopflow.sop x WHERE x.sop_id = t.sop_id;
+	IF t.last_error IS NOT NULL THEN
+		RETURN NEXT format('Attempt %s of %s failed: %s', t.attempt - CASE t.status WHEN 'leased' THEN 1 ELSE 0 END,
+			coalesce((node->>'max_attempts')::int, a.max_attempts, 5), sopflow.why_short(t.last_error));
+	END IF;
+	IF t.status = 'leased' THEN
+		RETURN NEXT CASE WHEN t.lease_until > at
+			THEN format('A consumer has it until %s: it acknowledges it, or the attempt has failed then.', t.lease_until)
+			ELSE format('The lease of a consumer ended %s without an answer: the next dispatch pass takes it back as a failed attempt.', t.lease_until) END;
+		RETURN;
+	ELSIF t.status = 'ready' THEN
+		RETURN NEXT format('It is offered to the consumers of action "%s", and none has fetched it: they listen on channel "%s" and call sopflow.fetch().',
+			t.action, a.channel);
+	ELSIF t.held_by = 'join' THEN
+		RETURN NEXT 'It is parked: several ways lead to its node, and it goes on when no other task of the run can come there any more.';
+		FOR o IN
+			WITH RECURSIVE way AS (SELECT * FROM sopflow.why_ways(definition)),
+			back(node_id) AS (SELECT w.origin FROM way w WHERE w.target = t.node_id
+				UNION SELECT w.origin FROM back b JOIN way w ON w.target = b.node_id)
+			SELECT x.task_id, x.node_id, sopflow.why_task(x) AS what FROM sopflow.tasks x
+			WHERE x.run_id = t.run_id AND x.task_id <> t.task_id AND x.finished_at IS NULL
+				AND x.node_id IN (SELECT b.node_id FROM back b)
+			ORDER BY x.task_id LIMIT 20
+		LOOP
+			RETURN NEXT format('    it waits for task %s, node "%s": %s', o.task_id, o.node_id, o.what);
+		END LOOP;
+		RETURN;
+	ELSIF t.held_by = 'child' THEN
+		RETURN NEXT format('It waits for the run that it has started of SOP "%s".', node->>'sop_ref');
+		RETURN;
+	ELSIF t.held_by = 'run' THEN
+		RETURN NEXT 'It is due, and goes when the task of its run that is under way is done: two tasks of a run never go at once.';
+		FOR o IN SELECT x.task_id, x.node_id, sopflow.why_task(x) AS what FROM sopflow.tasks x
+			WHERE x.run_id = t.run_id AND x.status IN ('ready', 'leased') ORDER BY x.task_id LIMIT 20
+		LOOP
+			RETURN NEXT format('    task %s, node "%s": %s', o.task_id, o.node_id, o.what);
+		END LOOP;
+		RETURN;
+	ELSIF t.due_at > at THEN
+		RETURN NEXT CASE WHEN node->>'type' = 'wait' THEN format('It waits for event "%s" of subject "%s"', node->>'wait_event', t.subject_id)
+				|| CASE WHEN t.due_at < 'infinity' THEN format(' and times out %s, in %s.', t.due_at, sopflow.diagram_interval(date_trunc('second', t.due_at - at)))
+				ELSE '.' END
+			ELSE format('It is not due yet: that is in %s.', sopflow.diagram_interval(date_trunc('second', t.due_at - at))) END;
+	END IF;
+	-- what holds it now, or will when it is due
+	IF EXISTS (SELECT FROM sopflow.hold) THEN
+		RETURN NEXT 'The database is held after a restore, so nothing is dispatched: sopflow.restored() ends that.';
+	ELSIF s.paused THEN
+		RETURN NEXT format('SOP "%s" is paused, so it is held when it is due: sopflow.resume(%L) lets it go.', t.sop_id, t.sop_id);
+	ELSIF a.paused THEN
+		RETURN NEXT format('Action "%s" is paused, so it is held when it is due: sopflow.resume_action(%L) lets it go.', t.action, t.action);
+	ELSIF NOT a.enabled THEN
+		RETURN NEXT format('Action "%s" is disabled, so it is held when it is due, until the action is enabled again.', t.action);
+	ELSIF t.action IS NOT NULL AND a.action IS NULL THEN
+		RETURN NEXT format('Action "%s" does not exist any more: its attempts fail.', t.action);
+	ELSIF t.status = 'pending' AND t.due_at <= at THEN
+		RETURN NEXT CASE WHEN (SELECT d.workers FROM sopflow.dispatcher() d) > 0
+			THEN 'It is due: the next dispatch pass takes it up.'
+			ELSE 'It is due, and no worker serves this database: sopflow.run_due() or a worker takes it up. See sopflow.health.' END;
+	END IF;
+	RETURN;
+END
+$$;
+COMMENT ON FUNCTION sopflow.why_waits(sopflow.tasks, sopflow.runs, jsonb, jsonb) IS 'Why a task that is not finished has not gone yet, in sentences';
+
+-- What became of a task that is finished.
+CREATE FUNCTION sopflow.why_ended(t sopflow.tasks, r sopflow.runs, definition jsonb, node jsonb) RETURNS SETOF text
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	late constant text := CASE WHEN t.finished_at > t.due_at
+		THEN format(', %s after it was due', sopflow.diagram_interval(date_trunc('milliseconds', t.finished_at - t.due_at))) ELSE '' END;
+	child record;
+BEGIN
+	IF t.status = 'done' THEN
+		CASE node->>'type'
+		WHEN 'condition' THEN
+			RETURN NEXT format('Its condition was evaluated at %s%s', t.finished_at, late)
+				|| CASE WHEN t.result ? 'to' THEN coalesce(format(': the way to node "%s" was taken.', t.result->>'to'), ': no way was open.')
+				ELSE format(' and was %s.', CASE WHEN t.result->>'condition' IS NULL THEN 'NULL, which counts as false' ELSE t.result->>'condition' END) END;
+		WHEN 'wait' THEN
+			RETURN NEXT CASE WHEN t.result->>'event' IS NULL THEN format('No event "%s" came: it timed out at %s.', node->>'wait_event', t.finished_at)
+				ELSE format('Event "%s" answered it at %s, with the context %s.', t.result->>'event', t.finished_at,
+					sopflow.why_short(coalesce(t.result->>'context', '{}'))) END;
+		WHEN 'sop' THEN
+			RETURN NEXT format('Run %s of SOP "%s" ended as %s at %s.', t.result->>'run_id', node->>'sop_ref', t.result->>'state', t.finished_at);
+		ELSE
+			RETURN NEXT format('It was done at %s%s%s%s', t.finished_at, late, CASE WHEN t.attempt > 1 THEN format(', on attempt %s', t.attempt) END,
+				coalesce(', with the result ' || sopflow.why_short(t.result::text), '') || '.');
+			IF t.last_error IS NOT NULL THEN
+				RETURN NEXT format('The attempt before had failed: %s', sopflow.why_short(t.last_error));
+			END IF;
+		END CASE;
+	ELSIF t.status = 'dead' THEN
+		RETURN NEXT format('It failed for good at %s, on attempt %s: %s', t.finished_at, t.attempt, sopflow.why_short(t.last_error));
+		RETURN NEXT CASE WHEN node->>'on_failure' = 'continue' THEN 'The run went on without it (on_failure is continue).'
+			ELSE 'That failed the run (on_failure is stop).' END || format(' sopflow.redrive(task_ids => ''{%s}'') puts it back.', t.task_id);
+	ELSIF t.status = 'skipped' THEN
+		RETURN NEXT format('It was skipped at %s%s: the SOP skips what is late by more than %s.', t.finished_at, late,
+			sopflow.diagram_interval((definition->>'skip_late_after')::interval));
+	ELSE
+		RETURN NEXT format('It was cancelled at %s%s.', t.finished_at, CASE r.state WHEN 'active' THEN ''
+			ELSE format(', when the run ended as %s%s', r.state, coalesce(' (' || r.reason || ')', '')) END);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION sopflow.why_ended(sopflow.tasks, sopflow.runs, jsonb, jsonb) IS 'What became of a task that is finished, in sentences';
+
+-- What follows a task, of a run that goes on.
+CREATE FUNCTION sopflow.why_next(t sopflow.tasks, definition jsonb, node jsonb) RETURNS SETOF text
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	nothing constant text := 'nothing: its branch ends';
+	next constant text := coalesce(sopflow.why_node(definition, node->>'next'), nothing);
+	otherwise constant text := coalesce(sopflow.why_node(definition, node->>'otherwise'), nothing);
+	ways text[];
+BEGIN
+	IF (definition->>'parallel')::bool THEN
+		RETURN NEXT 'Nothing follows it: the tasks of this SOP do not wait for each other, and the run is completed when all have ended.';
+		RETURN;
+	END IF;
+	SELECT array_agg(sopflow.why_node(definition, l->>'to') || coalesce(' if ' || sopflow.why_short(l->>'condition'), '') ORDER BY x.ordinality) INTO ways
+	FROM jsonb_array_elements(definition->'links') WITH ORDINALITY AS x(l, ordinality)
+	WHERE l->>'from' = t.node_id;
+	IF node->>'type' = 'condition' AND ways IS NULL THEN
+		RETURN NEXT format('If %s is true, then follows %s.', coalesce('the verdict of rule set "' || (node->>'condition_rules') || '"',
+			sopflow.why_short(node->>'condition')), next);
+		RETURN NEXT format('If it is false or NULL, then follows %s.', otherwise);
+	ELSIF node->>'type' = 'wait' THEN
+		RETURN NEXT format('When event "%s" comes, then follows %s.', node->>'wait_event', next);
+		IF (node->>'delay')::interval > '0' THEN
+			RETURN NEXT format('When it times out, then follows %s.', otherwise);
+		END IF;
+	ELSIF ways IS NULL THEN
+		RETURN NEXT format('Then follows %s.', next);
+	ELSE
+		RETURN NEXT CASE node->>'type' WHEN 'condition' THEN 'Then follows the first of:' ELSE 'Then follow all of:' END;
+		RETURN QUERY SELECT '    ' || w FROM unnest(ways) WITH ORDINALITY AS x(w, ord) ORDER BY ord;
+		RETURN NEXT format('If none of them does, then follows %s.', otherwise);
+	END IF;
+	IF node->>'on_failure' = 'stop' THEN
+		RETURN NEXT 'If it is dead, the run fails.';
+	ELSE
+		RETURN NEXT 'If it is dead, the run goes on.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION sopflow.why_next(sopflow.tasks, jsonb, jsonb) IS 'What follows a task, in sentences';
+
+CREATE FUNCTION sopflow.why(task_id bigint) RETURNS SETOF text
+	LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	t sopflow.tasks;
+	r sopflow.runs;
+	definition jsonb;
+	node jsonb;
+	newest int;
+	events text;
+BEGIN
+	SELECT x.* INTO t FROM sopflow.tasks x WHERE x.run_id = why.task_id >> 16 AND x.task_id = why.task_id;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+			MESSAGE = format('task %s does not exist', why.task_id),
+			HINT = 'Finished tasks are kept as long as sopflow.history_retention says.';
+	END IF;
+	SELECT x.* INTO r FROM sopflow.runs x WHERE x.run_id = t.run_id;
+	SELECT v.definition INTO definition FROM sopflow.sop_version v WHERE v.sop_id = r.sop_id AND v.version = r.version;
+	SELECT max(v.version) INTO newest FROM sopflow.sop_version v WHERE v.sop_id = r.sop_id;
+	SELECT n INTO node FROM jsonb_array_elements(definition->'nodes') n WHERE n->>'node_id' = t.node_id;
+
+	RETURN NEXT format('Task %s is %s of SOP "%s" for subject "%s": %s.', t.task_id, coalesce(sopflow.why_node(definition, t.node_id), 'a node'),
+		t.sop_id, t.subject_id, t.status);
+	RETURN NEXT format('Run %s goes by version %s of the SOP%s.', r.run_id, r.version,
+		CASE WHEN NOT EXISTS (SELECT FROM sopflow.sop s WHERE s.sop_id = r.sop_id) THEN ', which has been deleted'
+			WHEN newest > r.version THEN format('; new runs go by version %s', newest) ELSE ', the newest' END);
+	RETURN NEXT format('The run was started at %s, %s of %s%s.', r.started_at,
+		coalesce('by event "' || (definition->>'trigger_event') || '"', 'by start()'), r.event_at,
+		CASE WHEN r.context <> '{}' THEN ' and the context ' || sopflow.why_short(r.context::text) ELSE '' END);
+	SELECT string_agg(format('"%s" with %s', e.key, sopflow.why_short(coalesce(e.value->>'context', '{}'))), ', ' ORDER BY e.key COLLATE "C") INTO events
+	FROM sopflow.run_state s CROSS JOIN LATERAL jsonb_each(s.state->'events') e WHERE s.run_id = r.run_id;
+	IF events IS NOT NULL THEN
+		RETURN NEXT format('Events that came since then, and that nodes wait for: %s.', events);
+	END IF;
+	RETURN QUERY SELECT * FROM sopflow.why_others(t, false);
+	RETURN QUERY SELECT * FROM sopflow.why_due(t, r, definition, node);
+	IF t.finished_at IS NULL THEN
+		RETURN QUERY SELECT * FROM sopflow.why_waits(t, r, definition, node);
+		RETURN QUERY SELECT * FROM sopflow.why_next(t, definition, node);
+	ELSE
+		RETURN QUERY SELECT * FROM sopflow.why_ended(t, r, definition, node);
+	END IF;
+	RETURN QUERY SELECT * FROM sopflow.why_others(t, true);
+	IF r.state <> 'active' THEN
+		RETURN NEXT format('The run ended as %s at %s%s.', r.state, r.ended_at, coalesce(': ' || r.reason, ''));
+	ELSIF definition->'exit_events' <> '[]' THEN
+		RETURN NEXT format('The run ends at once when one of these events comes: %s.',
+			(SELECT string_agg('"' || e || '"', ', ') FROM jsonb_array_elements_text(definition->'exit_events') e));
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION sopflow.why(bigint) IS 'How a task came to be, why it is what it is, and what follows, in sentences; for those who may see all tasks';
