@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "action.h"
+#include "calendar.h"
 #include "check.h"
 #include "clock.h"
 #include "compat.h"
@@ -27,31 +28,26 @@
 #include "ident.h"
 #include "pending.h"
 #include "plan.h"
-
-typedef struct SfDraftNode
-{
-	char	   *node_id;
-	char	   *type;
-	Interval	delay;
-	char	   *action;
-	bool		params_object;
-	char	   *next;
-	int			next_index;
-} SfDraftNode;
+#include "script.h"
 
 typedef struct SfDraft
 {
 	char	   *sop_id;
 	bool		enabled;
-	bool		from_previous;
 	Oid			owner;
 	Oid			subject_relation;
 	char	   *subject_key;
-	int			max_steps;
-	int			nnodes;
-	SfDraftNode *nodes;
+	Jsonb	   *definition;
+	SfVersion  *version;		/* as it would be */
+	List	   *refs;			/* of SfRef *: SOPs that its nodes may run */
 	List	   *faults;
 } SfDraft;
+
+typedef struct SfRef
+{
+	char	   *sop_id;
+	Oid			owner;
+} SfRef;
 
 static void fault(SfDraft *draft, const char *node_id, const char *column,
 				  const char *fmt,...) pg_attribute_printf(4, 5);
@@ -100,139 +96,277 @@ draft_sop_row(HeapTuple tuple, TupleDesc desc, void *arg)
 	SfDraft    *draft = arg;
 	bool		isnull;
 	Datum		value;
+	Datum	   *exits;
+	bool	   *nulls;
+	int			nexits;
 
-	draft->sop_id = sf_row_text(tuple, desc, 1);
-	draft->enabled = sf_row_bool(tuple, desc, 2);
-	draft->from_previous = strcmp(sf_row_text(tuple, desc, 3), "previous") == 0;
-	value = heap_getattr(tuple, 4, desc, &isnull);
-	if (!isnull && !interval_is_sound(DatumGetIntervalP(value)))
-		fault(draft, NULL, "skip_late_after", "must not be negative or longer than 100 years");
-	value = heap_getattr(tuple, 5, desc, &isnull);
-	if (!isnull)
-	{
-		Datum	   *exits;
-		bool	   *nulls;
-		int			nexits;
-
-		if (ARR_NDIM(DatumGetArrayTypeP(value)) > 1)
-			fault(draft, NULL, "exit_events", "must have one dimension");
-		deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT,
-						  &exits, &nulls, &nexits);
-		for (int i = 0; i < nexits; i++)
-			if (nulls[i] || VARSIZE_ANY_EXHDR(DatumGetPointer(exits[i])) == 0)
-				fault(draft, NULL, "exit_events", "must not contain a null or an empty name");
-	}
-	draft->max_steps = sf_row_int32(tuple, desc, 6, 0);
-	draft->owner = sf_row_oid(tuple, desc, 7);
-	draft->subject_relation = sf_row_oid(tuple, desc, 8);
-	draft->subject_key = sf_row_text(tuple, desc, 9);
+	draft->enabled = sf_row_bool(tuple, desc, 1);
+	value = heap_getattr(tuple, 2, desc, &isnull);
+	if (ARR_NDIM(DatumGetArrayTypeP(value)) > 1)
+		fault(draft, NULL, "exit_events", "must have one dimension");
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT,
+					  &exits, &nulls, &nexits);
+	for (int i = 0; i < nexits; i++)
+		if (nulls[i] || VARSIZE_ANY_EXHDR(DatumGetPointer(exits[i])) == 0)
+			fault(draft, NULL, "exit_events", "must not contain a null or an empty name");
+	draft->owner = sf_row_oid(tuple, desc, 3);
+	draft->subject_relation = sf_row_oid(tuple, desc, 4);
+	draft->subject_key = sf_row_text(tuple, desc, 5);
 }
 
-static void
-draft_node_row(HeapTuple tuple, TupleDesc desc, void *arg)
+static bool
+owner_exists(const SfDraft *draft)
 {
-	SfDraft    *draft = arg;
-	SfDraftNode *node;
-	bool		isnull;
-
-	draft->nodes = draft->nodes == NULL ? palloc(sizeof(SfDraftNode)) :
-		repalloc(draft->nodes, (draft->nnodes + 1) * sizeof(SfDraftNode));
-	node = &draft->nodes[draft->nnodes++];
-	node->node_id = sf_row_text(tuple, desc, 1);
-	node->type = sf_row_text(tuple, desc, 2);
-	node->delay = *DatumGetIntervalP(heap_getattr(tuple, 3, desc, &isnull));
-	node->action = sf_row_text(tuple, desc, 4);
-	node->params_object = JB_ROOT_IS_OBJECT(DatumGetJsonbP(heap_getattr(tuple, 5, desc, &isnull)));
-	node->next = sf_row_text(tuple, desc, 6);
-	node->next_index = -1;
+	return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(draft->owner));
 }
 
 static void
-check_action(SfDraft *draft, SfDraftNode *node)
+check_action(SfDraft *draft, const SfNode *node)
 {
 	SfAction   *action = sf_action_named(node->action);
 
 	if (action == NULL)
 		fault(draft, node->node_id, "action", "action \"%s\" does not exist", node->action);
-	else if (OidIsValid(draft->owner) &&
-			 SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(draft->owner)) &&
+	else if (OidIsValid(draft->owner) && owner_exists(draft) &&
 			 !sf_action_allows(action, draft->owner, SF_ACTION_USE))
 		fault(draft, node->node_id, "action", "the SOP's owner \"%s\" may not use action \"%s\"",
 			  GetUserNameFromId(draft->owner, true), node->action);
 }
 
 static void
-check_node(SfDraft *draft, SfDraftNode *node)
+check_condition(SfDraft *draft, const SfNode *node)
 {
-	bool		is_end = strcmp(node->type, "end") == 0;
+	if (node->condition != NULL && node->condition_rules != NULL)
+		fault(draft, node->node_id, "condition_rules", "a condition node has one of condition and condition_rules");
+	if (node->nlinks > 0 && (node->condition != NULL || node->condition_rules != NULL))
+		fault(draft, node->node_id, node->condition ? "condition" : "condition_rules",
+			  "a condition node with links has its conditions there");
+	if (node->nlinks == 0 && node->condition == NULL && node->condition_rules == NULL)
+		fault(draft, node->node_id, "condition", "a condition node needs condition, condition_rules or links");
+}
 
-	if (!is_end && strcmp(node->type, "delay") != 0)
+static void
+check_wait(SfDraft *draft, const SfNode *node)
+{
+	if (node->wait_event == NULL || *node->wait_event == '\0')
+		fault(draft, node->node_id, "wait_event", "a wait node needs the name of an event");
+	if (node->nlinks > 0)
+		fault(draft, node->node_id, "next", "no links leave a wait node; it has next and otherwise");
+	if (node->otherwise_id != NULL && !interval_is_positive(&node->delay))
+		fault(draft, node->node_id, "delay", "must be positive where there is an otherwise: a wait without delay has no time-out");
+}
+
+static void
+check_ref(SfDraft *draft, const SfNode *node)
+{
+	ListCell   *lc;
+
+	if (node->sop_ref == NULL)
 	{
-		fault(draft, node->node_id, "type", "\"%s\" is not a node type; it is delay or end", node->type);
+		fault(draft, node->node_id, "sop_ref", "a sop node needs the SOP that it runs");
+		return;
+	}
+	foreach(lc, draft->refs)
+	{
+		SfRef	   *ref = lfirst(lc);
+
+		if (strcmp(ref->sop_id, node->sop_ref) != 0)
+			continue;
+		if (owner_exists(draft) && !has_privs_of_role(draft->owner, ref->owner))
+			fault(draft, node->node_id, "sop_ref", "the SOP's owner \"%s\" is not a member of \"%s\", the owner of SOP \"%s\"",
+				  GetUserNameFromId(draft->owner, true), GetUserNameFromId(ref->owner, true),
+				  ref->sop_id);
+		return;
+	}
+	fault(draft, node->node_id, "sop_ref", "SOP \"%s\" does not exist", node->sop_ref);
+}
+
+static void
+check_end(SfDraft *draft, const SfNode *node)
+{
+	if (node->action != NULL)
+		fault(draft, node->node_id, "action", "an end node has no action");
+	if (node->next_id != NULL)
+		fault(draft, node->node_id, "next", "nothing follows an end node");
+	if (node->nlinks > 0)
+		fault(draft, node->node_id, "next", "no links leave an end node");
+	if (interval_is_positive(&node->delay))
+		fault(draft, node->node_id, "delay", "an end node has no delay");
+}
+
+/* columns that only some types of nodes have */
+static void
+check_columns(SfDraft *draft, const SfNode *node)
+{
+	const struct
+	{
+		const char *column;
+		const char *value;
+		SfNodeType	type;
+	}			only[] = {
+		{"action", node->type == SF_NODE_END ? NULL : node->action, SF_NODE_DELAY},
+		{"condition", node->condition, SF_NODE_CONDITION},
+		{"condition_rules", node->condition_rules, SF_NODE_CONDITION},
+		{"wait_event", node->wait_event, SF_NODE_WAIT},
+		{"sop_ref", node->sop_ref, SF_NODE_SOP},
+	};
+
+	for (int i = 0; i < lengthof(only); i++)
+		if (only[i].value != NULL && node->type != only[i].type)
+			fault(draft, node->node_id, only[i].column, "a node of type %s has none", node->type_name);
+	if (node->otherwise_id != NULL && node->type != SF_NODE_CONDITION &&
+		node->type != SF_NODE_WAIT && node->nlinks == 0)
+		fault(draft, node->node_id, "otherwise", "a node of type %s has none, unless links leave it",
+			  node->type_name);
+	if (node->next_id != NULL && node->nlinks > 0 && node->type != SF_NODE_END)
+		fault(draft, node->node_id, "next", "a node has next or links, not both");
+}
+
+static void
+check_node(SfDraft *draft, const SfNode *node)
+{
+	if (node->type == SF_NODE_UNKNOWN)
+	{
+		fault(draft, node->node_id, "type", "\"%s\" is not a node type; it is delay, condition, wait, sop or end",
+			  node->type_name);
 		return;
 	}
 	if (!interval_is_sound(&node->delay))
 		fault(draft, node->node_id, "delay", "must not be negative or longer than 100 years");
-	if (!node->params_object)
+	if (!JB_ROOT_IS_OBJECT(node->params))
 		fault(draft, node->node_id, "params", "must be a JSON object");
-	if (is_end)
+	check_columns(draft, node);
+	switch (node->type)
 	{
-		if (node->action != NULL)
-			fault(draft, node->node_id, "action", "an end node has no action");
-		if (node->next != NULL)
-			fault(draft, node->node_id, "next", "nothing follows an end node");
-		if (interval_is_positive(&node->delay))
-			fault(draft, node->node_id, "delay", "an end node has no delay");
+		case SF_NODE_CONDITION:
+			check_condition(draft, node);
+			break;
+		case SF_NODE_WAIT:
+			check_wait(draft, node);
+			break;
+		case SF_NODE_SOP:
+			check_ref(draft, node);
+			break;
+		case SF_NODE_END:
+			check_end(draft, node);
+			break;
+		default:
+			if (node->action != NULL)
+				check_action(draft, node);
+			break;
 	}
-	else if (node->action != NULL)
-		check_action(draft, node);
-	if (node->next != NULL)
+	if (node->next_id != NULL && node->next < 0)
+		fault(draft, node->node_id, "next", "node \"%s\" does not exist in this SOP", node->next_id);
+	if (node->otherwise_id != NULL && node->otherwise < 0)
+		fault(draft, node->node_id, "otherwise", "node \"%s\" does not exist in this SOP",
+			  node->otherwise_id);
+}
+
+static void
+check_links(SfDraft *draft)
+{
+	SfVersion  *version = draft->version;
+
+	for (int i = 0; i < version->nlinks; i++)
 	{
-		for (int i = 0; i < draft->nnodes; i++)
-			if (strcmp(draft->nodes[i].node_id, node->next) == 0)
-				node->next_index = i;
-		if (node->next_index < 0)
-			fault(draft, node->node_id, "next", "node \"%s\" does not exist in this SOP", node->next);
+		SfLink	   *link = &version->links[i];
+
+		if (link->from < 0)
+			fault(draft, link->from_id, "from_node", "a link to node \"%s\" leaves this node, which does not exist in this SOP",
+				  link->to_id);
+		if (link->to < 0)
+			fault(draft, link->from_id, "to_node", "node \"%s\" does not exist in this SOP", link->to_id);
 	}
 }
 
-/*
- * Each node has at most one successor, so a walk from the first one meets all
- * that are reachable, and comes back to a node exactly when there is a cycle.
- */
+/* a walk over the graph: colours as usual */
+typedef struct SfWalkState
+{
+	SfDraft    *draft;
+	char	   *colour;			/* 0 new, 1 on the path, 2 finished */
+	bool		waiting_cuts;	/* what waits is no part of a cycle */
+} SfWalkState;
+
+static bool
+node_waits(const SfNode *node)
+{
+	return node->type == SF_NODE_WAIT || interval_is_positive(&node->delay);
+}
+
+/* a node that a cycle leads back to, or -1; no recursion: graphs may be long */
+static int
+find_cycle(SfWalkState *state, int start)
+{
+	SfVersion  *version = state->draft->version;
+	int		   *path = palloc((version->nnodes + 1) * sizeof(int));
+	int		   *at = palloc0((version->nnodes + 1) * sizeof(int));
+	int		   *ways = palloc((2 + version->nlinks) * sizeof(int));
+	int			depth = 0;
+	int			found = -1;
+
+	path[depth++] = start;
+	state->colour[start] = 1;
+	while (depth > 0 && found < 0)
+	{
+		int			node = path[depth - 1];
+		int			n = sf_definition_ways(version, node, ways);
+		int			next;
+
+		if (at[depth - 1] == n)
+		{
+			state->colour[node] = 2;
+			at[--depth] = 0;
+			continue;
+		}
+		next = ways[at[depth - 1]++];
+		if (state->waiting_cuts && node_waits(&version->nodes[next]))
+			continue;
+		if (state->colour[next] == 1)
+			found = next;
+		else if (state->colour[next] == 0)
+		{
+			state->colour[next] = 1;
+			at[depth] = 0;
+			path[depth++] = next;
+		}
+	}
+	pfree(path);
+	pfree(at);
+	pfree(ways);
+	return found;
+}
+
 static void
 check_graph(SfDraft *draft)
 {
-	bool	   *seen = palloc0(draft->nnodes * sizeof(bool));
-	int			at = 0;
+	SfVersion  *version = draft->version;
+	SfWalkState state = {draft, palloc0(version->nnodes), false};
+	int			back = find_cycle(&state, 0);
 
-	while (at >= 0 && !seen[at])
+	if (back >= 0 && !version->from_previous)
 	{
-		seen[at] = true;
-		at = draft->nodes[at].next_index;
+		fault(draft, version->nodes[back].node_id, "next",
+			  "a cycle leads back to this node, and with delay_from = 'event' it would never wait from the second round on");
+		return;
 	}
-	if (at >= 0)
+	/* what was not seen before the cycle was found is no fault by itself */
+	for (int i = 1; i < version->nnodes; i++)
+		if (!sf_definition_reaches(version, 0, i))
+			fault(draft, version->nodes[i].node_id, "next",
+				  "no node leads here from the first node \"%s\"", version->nodes[0].node_id);
+	memset(state.colour, 0, version->nnodes);
+	state.waiting_cuts = true;
+	for (int i = 0; i < version->nnodes; i++)
 	{
-		bool		waits = false;
-		int			i = at;
-
-		do
-		{
-			if (interval_is_positive(&draft->nodes[i].delay))
-				waits = true;
-			i = draft->nodes[i].next_index;
-		} while (i != at);
-		if (!draft->from_previous)
-			fault(draft, draft->nodes[at].node_id, "next",
-				  "a cycle leads back to this node, and with delay_from = 'event' it would never wait from the second round on");
-		else if (!waits)
-			fault(draft, draft->nodes[at].node_id, "next",
-				  "a cycle that never waits leads back to this node");
+		if (state.colour[i] != 0 || node_waits(&version->nodes[i]))
+			continue;
+		back = find_cycle(&state, i);
+		if (back < 0)
+			continue;
+		fault(draft, version->nodes[back].node_id, "next",
+			  "a cycle that never waits leads back to this node");
+		return;
 	}
-	for (int i = 0; i < draft->nnodes; i++)
-		if (!seen[i])
-			fault(draft, draft->nodes[i].node_id, "next",
-				  "no node leads here from the first node \"%s\"", draft->nodes[0].node_id);
 }
 
 static void
@@ -264,38 +398,101 @@ check_subject(SfDraft *draft)
 			  GetUserNameFromId(draft->owner, true), draft->subject_key, name);
 }
 
+/* columns of the SOP itself, once it is known to have nodes */
+static void
+check_sop(SfDraft *draft)
+{
+	SfVersion  *version = draft->version;
+	Datum		values[1] = {CStringGetTextDatum(draft->sop_id)};
+
+	if (version->can_skip && !interval_is_sound(&version->skip_late_after))
+		fault(draft, NULL, "skip_late_after", "must not be negative or longer than 100 years");
+	if (version->calendar != NULL && sf_calendar_named(version->calendar) == NULL)
+		fault(draft, NULL, "calendar", "calendar \"%s\" does not exist", version->calendar);
+	if (version->parallel && version->from_previous)
+		fault(draft, NULL, "delay_from", "no node follows another here, so delays cannot count from the previous one");
+	if (version->parallel && version->nnodes > version->max_steps)
+		fault(draft, NULL, "max_steps", "the SOP has more nodes than a run may take steps");
+	if (version->nnodes > PG_INT16_MAX)
+		fault(draft, NULL, "node_id", "the SOP has more than %d nodes", PG_INT16_MAX);
+	if (version->calls_sops && sf_plan_run(SF_PLAN_SOP_REF_CYCLE, values, NULL, NULL, NULL) > 0)
+		fault(draft, NULL, "sop_ref", "the SOP would run itself");
+}
+
+static void
+note_ref(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	SfDraft    *draft = arg;
+	SfRef	   *ref = palloc(sizeof(SfRef));
+
+	ref->sop_id = sf_row_text(tuple, desc, 1);
+	ref->owner = sf_row_oid(tuple, desc, 2);
+	draft->refs = lappend(draft->refs, ref);
+}
+
+/* names of the SOPs that its nodes run, as an array; 0: there are none */
+static Datum
+names_of_refs(SfDraft *draft)
+{
+	SfVersion  *version = draft->version;
+	Datum	   *names = palloc(Max(version->nnodes, 1) * sizeof(Datum));
+	int			n = 0;
+
+	for (int i = 0; i < version->nnodes; i++)
+		if (version->nodes[i].type == SF_NODE_SOP && version->nodes[i].sop_ref != NULL)
+			names[n++] = CStringGetTextDatum(version->nodes[i].sop_ref);
+	return n == 0 ? (Datum) 0 :
+		PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+static void
+note_script_fault(const char *node_id, const char *column, const char *message, void *arg)
+{
+	fault(arg, node_id, column, "%s", message);
+}
+
 static void
 check_draft(SfDraft *draft)
 {
-	bool		parallel = true;
+	SfVersion  *version = draft->version;
+	bool		sound_subject;
 	int			before;
+	Datum		refs[1];
 
-	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(draft->owner)))
+	before = list_length(draft->faults);
+	if (!owner_exists(draft))
 		fault(draft, NULL, "owner", "role %u does not exist", draft->owner);
 	else
 		check_subject(draft);
-	if (draft->nnodes == 0)
+	sound_subject = list_length(draft->faults) == before;
+	if (version->nnodes == 0)
 	{
 		fault(draft, NULL, "node_id", "the SOP has no nodes");
 		return;
 	}
+	refs[0] = names_of_refs(draft);
+	if (refs[0] != (Datum) 0)
+		sf_plan_run(SF_PLAN_SOP_REFS, refs, NULL, note_ref, draft);
+	check_sop(draft);
 	before = list_length(draft->faults);
-	for (int i = 0; i < draft->nnodes; i++)
-	{
-		check_node(draft, &draft->nodes[i]);
-		if (draft->nodes[i].next != NULL || strcmp(draft->nodes[i].type, "delay") != 0)
-			parallel = false;
-	}
-	if (parallel && draft->from_previous)
-		fault(draft, NULL, "delay_from", "no node follows another here, so delays cannot count from the previous one");
-	if (parallel && draft->nnodes > draft->max_steps)
-		fault(draft, NULL, "max_steps", "the SOP has more nodes than a run may take steps");
-	if (draft->nnodes > PG_INT16_MAX)
-		fault(draft, NULL, "node_id", "the SOP has more than %d nodes", PG_INT16_MAX);
-	if (strcmp(draft->nodes[0].type, "end") == 0)
-		fault(draft, draft->nodes[0].node_id, "type", "the first node must not be an end node");
-	if (!parallel && list_length(draft->faults) == before)
+	for (int i = 0; i < version->nnodes; i++)
+		check_node(draft, &version->nodes[i]);
+	check_links(draft);
+	if (version->nodes[0].type == SF_NODE_END)
+		fault(draft, version->nodes[0].node_id, "type", "the first node must not be an end node");
+	if (!version->parallel && list_length(draft->faults) == before)
 		check_graph(draft);
+	if (sound_subject)
+		sf_script_check(version, draft->owner, draft->subject_relation, draft->subject_key,
+						note_script_fault, draft);
+}
+
+static void
+take_jsonb(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	bool		isnull;
+
+	*(Jsonb **) arg = (Jsonb *) PG_DETOAST_DATUM_COPY(heap_getattr(tuple, 1, desc, &isnull));
 }
 
 /* false when there is no such SOP */
@@ -305,9 +502,11 @@ read_draft(SfDraft *draft, const char *sop_id)
 	Datum		values[1] = {CStringGetTextDatum(sop_id)};
 
 	memset(draft, 0, sizeof(*draft));
+	draft->sop_id = pstrdup(sop_id);
 	if (sf_plan_run(SF_PLAN_SOP_ROW, values, NULL, draft_sop_row, draft) == 0)
 		return false;
-	sf_plan_run(SF_PLAN_SOP_NODES, values, NULL, draft_node_row, draft);
+	sf_plan_run(SF_PLAN_SOP_BUILD, values, NULL, take_jsonb, &draft->definition);
+	draft->version = sf_definition_read(sop_id, draft->definition);
 	return true;
 }
 
@@ -361,7 +560,8 @@ report_faults(const char *sop_id, List *faults)
 			 list_length(faults) > 1 ? errdetail("%s", detail.data) : 0,
 			 errhint("Write the whole SOP in one transaction, or set enabled = false until it is complete; sopflow.validate() lists what is wrong."),
 			 err_generic_string(PG_DIAG_SCHEMA_NAME, "sopflow"),
-			 err_generic_string(PG_DIAG_TABLE_NAME, first->node_id ? "sop_node" : "sop"),
+			 err_generic_string(PG_DIAG_TABLE_NAME, first->node_id == NULL ? "sop" :
+								strstr(first->column, "_node") ? "sop_link" : "sop_node"),
 			 err_generic_string(PG_DIAG_COLUMN_NAME, first->column)));
 }
 
@@ -373,13 +573,14 @@ report_faults(const char *sop_id, List *faults)
 static void
 lock_actions(SfDraft *draft)
 {
-	Datum	   *names = palloc(draft->nnodes * sizeof(Datum));
+	SfVersion  *version = draft->version;
+	Datum	   *names = palloc(Max(version->nnodes, 1) * sizeof(Datum));
 	int			n = 0;
 	Datum		values[1];
 
-	for (int i = 0; i < draft->nnodes; i++)
-		if (draft->nodes[i].action != NULL)
-			names[n++] = CStringGetTextDatum(draft->nodes[i].action);
+	for (int i = 0; i < version->nnodes; i++)
+		if (version->nodes[i].action != NULL)
+			names[n++] = CStringGetTextDatum(version->nodes[i].action);
 	if (n == 0)
 		return;
 	values[0] = PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
@@ -387,32 +588,40 @@ lock_actions(SfDraft *draft)
 }
 
 static void
-take_datum(HeapTuple tuple, TupleDesc desc, void *arg)
+report_user(HeapTuple tuple, TupleDesc desc, void *arg)
 {
-	bool		isnull;
-
-	*(Datum *) arg = PointerGetDatum(PG_DETOAST_DATUM_COPY(heap_getattr(tuple, 1, desc, &isnull)));
+	ereport(ERROR,
+			(errcode(ERRCODE_SF_INVALID_DEFINITION),
+			 errmsg("SOP \"%s\" cannot be deleted: SOP \"%s\", node \"%s\", column \"sop_ref\" names it",
+					(const char *) arg, sf_row_text(tuple, desc, 1), sf_row_text(tuple, desc, 2)),
+			 err_generic_string(PG_DIAG_SCHEMA_NAME, "sopflow"),
+			 err_generic_string(PG_DIAG_TABLE_NAME, "sop_node"),
+			 err_generic_string(PG_DIAG_COLUMN_NAME, "sop_ref")));
 }
 
 static void
 check_and_publish(const char *sop_id)
 {
 	SfDraft		draft;
-	Datum		definition = (Datum) 0;
-	Datum		values[3];
+	Datum		values[3] = {CStringGetTextDatum(sop_id)};
+	Datum		refs[1];
 
 	if (!read_draft(&draft, sop_id))
-		return;					/* deleted */
+	{
+		/* deleted */
+		sf_plan_run(SF_PLAN_SOP_USERS, values, NULL, report_user, unconstify(char *, sop_id));
+		return;
+	}
 	if (!draft.enabled)
 		return;					/* a draft is taken as it is */
 	lock_actions(&draft);
+	refs[0] = names_of_refs(&draft);
+	if (refs[0] != (Datum) 0)
+		sf_plan_run(SF_PLAN_SOP_REFS_LOCK, refs, NULL, NULL, NULL);
 	check_draft(&draft);
 	if (draft.faults != NIL)
 		report_faults(sop_id, draft.faults);
-
-	values[0] = CStringGetTextDatum(sop_id);
-	sf_plan_run(SF_PLAN_SOP_BUILD, values, NULL, take_datum, &definition);
-	values[1] = definition;
+	values[1] = JsonbPGetDatum(draft.definition);
 	values[2] = TimestampTzGetDatum(sf_clock_now());
 	sf_plan_run(SF_PLAN_SOP_PUBLISH, values, NULL, NULL, NULL);
 	sf_definition_changed();

@@ -84,7 +84,10 @@ take_waiting(SfLedger *ledger, SfRel index, SfRel rel, int64 task_id, SfTask *ta
 		sf_task_read(scan->slot, &offer.task);
 	if (offer.lease_token != 0)
 		return false;
-	*held_by = rel == SF_REL_HELD ? TextDatumGetCString(scan->slot->tts_values[7]) : NULL;
+	*held_by = rel == SF_REL_HELD ? sf_held_read_by(scan->slot) : NULL;
+	/* what waits for other branches, or another run, has no time of its own */
+	if (*held_by != NULL && (strcmp(*held_by, "join") == 0 || strcmp(*held_by, "child") == 0))
+		return false;
 	*task = offer.task;
 	return sf_ledger_remove(ledger, rel, &task->tid, true) == SF_LOCK_OK;
 }

@@ -28,12 +28,12 @@
 #include "errors.h"
 #include "ident.h"
 #include "plan.h"
+#include "template.h"
 
 typedef struct SfEventEntry
 {
 	char	   *event;			/* hash key, must be first */
-	List	   *starts;			/* of SfSop * */
-	List	   *exits;			/* of char *, SOP ids */
+	SfEventUse	use;
 } SfEventEntry;
 
 typedef struct SfSopEntry
@@ -135,7 +135,7 @@ event_entry(char *event)
 	SfEventEntry *entry = hash_search(events, &event, HASH_ENTER, &found);
 
 	if (!found)
-		entry->starts = entry->exits = NIL;
+		memset(&entry->use, 0, sizeof(SfEventUse));
 	return entry;
 }
 
@@ -159,7 +159,7 @@ load_sop(HeapTuple tuple, TupleDesc desc, void *arg)
 	{
 		SfEventEntry *event = event_entry(sop->trigger_event);
 
-		event->starts = lappend(event->starts, sop);
+		event->use.starts = lappend(event->use.starts, sop);
 	}
 }
 
@@ -169,7 +169,16 @@ load_exit(HeapTuple tuple, TupleDesc desc, void *arg)
 	char	   *sop_id = sf_row_text(tuple, desc, 1);
 	SfEventEntry *entry = event_entry(sf_row_text(tuple, desc, 2));
 
-	entry->exits = lappend(entry->exits, sop_id);
+	entry->use.exits = lappend(entry->use.exits, sop_id);
+}
+
+static void
+load_wait(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	char	   *sop_id = sf_row_text(tuple, desc, 1);
+	SfEventEntry *entry = event_entry(sf_row_text(tuple, desc, 2));
+
+	entry->use.waits = lappend(entry->use.waits, sop_id);
 }
 
 /*
@@ -195,6 +204,7 @@ load_sops(void)
 	{
 		sf_plan_run(SF_PLAN_SOPS, NULL, NULL, load_sop, NULL);
 		sf_plan_run(SF_PLAN_EXITS, NULL, NULL, load_exit, NULL);
+		sf_plan_run(SF_PLAN_WAITS, NULL, NULL, load_wait, NULL);
 	}
 	PG_CATCH();
 	{
@@ -205,15 +215,15 @@ load_sops(void)
 	MemoryContextSwitchTo(old);
 }
 
-void
-sf_definition_event(const char *event, List **starts, List **exits)
+const SfEventUse *
+sf_definition_event(const char *event)
 {
+	static const SfEventUse none = {NIL, NIL, NIL};
 	SfEventEntry *entry;
 
 	load_sops();
 	entry = hash_search(events, &event, HASH_FIND, NULL);
-	*starts = entry ? entry->starts : NIL;
-	*exits = entry ? entry->exits : NIL;
+	return entry ? &entry->use : &none;
 }
 
 SfSop *
@@ -226,64 +236,258 @@ sf_definition_sop(const char *sop_id)
 	return entry ? entry->sop : NULL;
 }
 
+/* --- versions --- */
+
+static SfNodeType
+node_type(const char *name)
+{
+	static const char *const names[] = {
+		[SF_NODE_DELAY] = "delay",
+		[SF_NODE_CONDITION] = "condition",
+		[SF_NODE_WAIT] = "wait",
+		[SF_NODE_SOP] = "sop",
+		[SF_NODE_END] = "end",
+	};
+
+	for (int i = 0; i < lengthof(names); i++)
+		if (strcmp(names[i], name) == 0)
+			return i;
+	return SF_NODE_UNKNOWN;
+}
+
 static void
-load_version_row(HeapTuple tuple, TupleDesc desc, void *arg)
+read_head(HeapTuple tuple, TupleDesc desc, void *arg)
 {
 	SfVersion  *version = arg;
-	SfNode	   *node;
+	Datum	   *exits;
+	bool	   *nulls;
+	int			nexits;
 	bool		isnull;
 	Datum		value;
+	char	   *reentry = sf_row_text(tuple, desc, 4);
 
-	if (version->nnodes == 0)
-	{
-		Datum	   *exits;
-		int			nexits;
-		char	   *reentry = sf_row_text(tuple, desc, 6);
-
-		version->sop_id = sf_row_text(tuple, desc, 1);
-		version->version = sf_row_int32(tuple, desc, 2, 0);
-		version->trigger_event = sf_row_text(tuple, desc, 3);
-		version->parallel = sf_row_bool(tuple, desc, 4);
-		version->from_previous = strcmp(sf_row_text(tuple, desc, 5), "previous") == 0;
-		version->reentry = strcmp(reentry, "restart") == 0 ? SF_REENTRY_RESTART :
-			strcmp(reentry, "allow") == 0 ? SF_REENTRY_ALLOW : SF_REENTRY_IGNORE;
-		value = heap_getattr(tuple, 7, desc, &isnull);
-		version->can_skip = !isnull;
-		if (!isnull)
-			version->skip_late_after = *DatumGetIntervalP(value);
-		value = heap_getattr(tuple, 8, desc, &isnull);
-		deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT,
-						  &exits, NULL, &nexits);
-		for (int i = 0; i < nexits; i++)
+	version->trigger_event = sf_row_text(tuple, desc, 1);
+	version->parallel = sf_row_bool(tuple, desc, 2);
+	version->from_previous = strcmp(sf_row_text(tuple, desc, 3), "previous") == 0;
+	version->reentry = strcmp(reentry, "restart") == 0 ? SF_REENTRY_RESTART :
+		strcmp(reentry, "allow") == 0 ? SF_REENTRY_ALLOW : SF_REENTRY_IGNORE;
+	value = heap_getattr(tuple, 5, desc, &isnull);
+	version->can_skip = !isnull;
+	if (!isnull)
+		version->skip_late_after = *DatumGetIntervalP(value);
+	value = heap_getattr(tuple, 6, desc, &isnull);
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT,
+					  &exits, &nulls, &nexits);
+	for (int i = 0; i < nexits; i++)
+		if (!nulls[i])
 			version->exit_events = lappend(version->exit_events, TextDatumGetCString(exits[i]));
-		version->max_steps = sf_row_int32(tuple, desc, 9, 0);
-		version->nodes = palloc0(sizeof(SfNode));
-	}
-	else
-		version->nodes = repalloc(version->nodes, (version->nnodes + 1) * sizeof(SfNode));
+	version->max_steps = sf_row_int32(tuple, desc, 7, 0);
+	version->calendar = sf_row_text(tuple, desc, 8);
+	version->zone_column = sf_row_text(tuple, desc, 9);
+	version->search_path = sf_row_text(tuple, desc, 10);
+	version->nodes = palloc0(Max(sf_row_int32(tuple, desc, 11, 0), 1) * sizeof(SfNode));
+	version->links = palloc0(Max(sf_row_int32(tuple, desc, 12, 0), 1) * sizeof(SfLink));
+}
 
-	node = &version->nodes[version->nnodes++];
-	memset(node, 0, sizeof(SfNode));
-	node->node_id = sf_row_text(tuple, desc, 11);
-	node->is_end = strcmp(sf_row_text(tuple, desc, 12), "end") == 0;
-	value = heap_getattr(tuple, 13, desc, &isnull);
+static void
+read_node(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	SfVersion  *version = arg;
+	SfNode	   *node = &version->nodes[version->nnodes++];
+	bool		isnull;
+	Datum		value;
+	char	   *text;
+
+	node->node_id = sf_row_text(tuple, desc, 1);
+	node->type_name = sf_row_text(tuple, desc, 2);
+	node->type = node_type(node->type_name);
+	value = heap_getattr(tuple, 3, desc, &isnull);
 	if (!isnull)
 		node->delay = *DatumGetIntervalP(value);
-	node->action = sf_row_text(tuple, desc, 14);
-	value = heap_getattr(tuple, 15, desc, &isnull);
+	node->action = sf_row_text(tuple, desc, 4);
+	value = heap_getattr(tuple, 5, desc, &isnull);
 	node->params = (Jsonb *) PG_DETOAST_DATUM_COPY(value);
-	node->next_id = sf_row_text(tuple, desc, 16);
-	node->max_attempts = sf_row_int32(tuple, desc, 17, 0);
-	node->go_on = strcmp(sf_row_text(tuple, desc, 18), "continue") == 0;
+	text = JsonbToCString(NULL, &node->params->root, VARSIZE(node->params));
+	node->templated = sf_template_has(text, strlen(text));
+	pfree(text);
+	node->next_id = sf_row_text(tuple, desc, 6);
+	node->max_attempts = sf_row_int32(tuple, desc, 7, 0);
+	node->go_on = strcmp(sf_row_text(tuple, desc, 8), "continue") == 0;
+	node->otherwise_id = sf_row_text(tuple, desc, 9);
+	node->condition = sf_row_text(tuple, desc, 10);
+	node->condition_rules = sf_row_text(tuple, desc, 11);
+	node->wait_event = sf_row_text(tuple, desc, 12);
+	node->sop_ref = sf_row_text(tuple, desc, 13);
+	node->first_link = -1;
+}
+
+static void
+read_link(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	SfVersion  *version = arg;
+	SfLink	   *link = &version->links[version->nlinks++];
+
+	link->from_id = sf_row_text(tuple, desc, 1);
+	link->to_id = sf_row_text(tuple, desc, 2);
+	link->condition = sf_row_text(tuple, desc, 3);
+}
+
+typedef struct SfNodeName
+{
+	const char *name;
+	int			index;
+} SfNodeName;
+
+static int
+compare_names(const void *a, const void *b)
+{
+	return strcmp(((const SfNodeName *) a)->name, ((const SfNodeName *) b)->name);
 }
 
 static int
-find_node(const SfVersion *version, const char *node_id)
+find_node(const SfNodeName *names, int n, const char *node_id)
 {
-	for (int i = 0; node_id != NULL && i < version->nnodes; i++)
-		if (strcmp(version->nodes[i].node_id, node_id) == 0)
-			return i;
-	return -1;
+	SfNodeName	key = {node_id, 0};
+	SfNodeName *found = node_id == NULL ? NULL :
+		bsearch(&key, names, n, sizeof(SfNodeName), compare_names);
+
+	return found ? found->index : -1;
+}
+
+static void
+count_edge(SfVersion *version, int to)
+{
+	if (to >= 0)
+		version->nodes[to].nins++;
+}
+
+/* names -> indexes, and what follows from the whole */
+static void
+resolve(SfVersion *version)
+{
+	int			n = version->nnodes;
+	SfNodeName *names = palloc(Max(n, 1) * sizeof(SfNodeName));
+
+	for (int i = 0; i < n; i++)
+		names[i] = (SfNodeName) {version->nodes[i].node_id, i};
+	qsort(names, n, sizeof(SfNodeName), compare_names);
+	for (int i = 0; i < version->nlinks; i++)
+	{
+		SfLink	   *link = &version->links[i];
+
+		link->from = find_node(names, n, link->from_id);
+		link->to = find_node(names, n, link->to_id);
+		version->scripted |= link->condition != NULL;
+		count_edge(version, link->to);
+		if (link->from < 0)
+			continue;
+		if (version->nodes[link->from].nlinks++ == 0)
+			version->nodes[link->from].first_link = i;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		SfNode	   *node = &version->nodes[i];
+
+		node->next = find_node(names, n, node->next_id);
+		node->otherwise = find_node(names, n, node->otherwise_id);
+		count_edge(version, node->next);
+		count_edge(version, node->otherwise);
+		version->scripted |= node->condition != NULL || node->templated;
+		version->branches |= node->nlinks > 1 && node->type != SF_NODE_CONDITION;
+		version->waits |= node->type == SF_NODE_WAIT;
+		version->calls_sops |= node->type == SF_NODE_SOP;
+	}
+	for (int i = 0; i < n; i++)
+		version->joins |= version->branches && version->nodes[i].nins > 1;
+	version->scripted |= version->zone_column != NULL && version->calendar != NULL;
+	version->reached_from = palloc0(Max(n, 1) * sizeof(Bitmapset *));
+	pfree(names);
+}
+
+SfVersion *
+sf_definition_read(const char *sop_id, Jsonb *definition)
+{
+	SfVersion  *version = palloc0(sizeof(SfVersion));
+	Datum		values[1] = {JsonbPGetDatum(definition)};
+
+	version->sop_id = pstrdup(sop_id);
+	sf_plan_run(SF_PLAN_VERSION_HEAD, values, NULL, read_head, version);
+	sf_plan_run(SF_PLAN_VERSION_NODES, values, NULL, read_node, version);
+	sf_plan_run(SF_PLAN_VERSION_LINKS, values, NULL, read_link, version);
+	resolve(version);
+	return version;
+}
+
+int
+sf_definition_ways(const SfVersion *version, int node, int *ways)
+{
+	const SfNode *from = &version->nodes[node];
+	int			n = 0;
+
+	if (from->next >= 0)
+		ways[n++] = from->next;
+	if (from->otherwise >= 0)
+		ways[n++] = from->otherwise;
+	for (int i = 0; i < from->nlinks; i++)
+		if (version->links[from->first_link + i].to >= 0)
+			ways[n++] = version->links[from->first_link + i].to;
+	return n;
+}
+
+bool
+sf_definition_reaches(SfVersion *version, int from, int to)
+{
+	int		   *ways;
+	int		   *stack;
+	int			depth = 0;
+	Bitmapset  *seen = NULL;
+
+	/* kept by the node that is reached from: it is asked for again and again */
+	if (version->reached_from[from] == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(version));
+
+		ways = palloc((2 + version->nlinks) * sizeof(int));
+		stack = palloc((version->nnodes + 1) * sizeof(int));
+		/* a member that is no node: the set is there even if it is empty */
+		seen = bms_add_member(seen, version->nnodes);
+		stack[depth++] = from;
+		while (depth > 0)
+		{
+			int			n = sf_definition_ways(version, stack[--depth], ways);
+
+			for (int i = 0; i < n; i++)
+				if (!bms_is_member(ways[i], seen))
+				{
+					seen = bms_add_member(seen, ways[i]);
+					stack[depth++] = ways[i];
+				}
+		}
+		version->reached_from[from] = seen;
+		pfree(ways);
+		pfree(stack);
+		MemoryContextSwitchTo(old);
+	}
+	return bms_is_member(to, version->reached_from[from]);
+}
+
+typedef struct SfStoredVersion
+{
+	char	   *sop_id;
+	int			version;
+	Jsonb	   *definition;
+} SfStoredVersion;
+
+static void
+read_stored(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	SfStoredVersion *stored = arg;
+	bool		isnull;
+
+	stored->sop_id = sf_row_text(tuple, desc, 1);
+	stored->version = sf_row_int32(tuple, desc, 2, 0);
+	stored->definition = (Jsonb *)
+		PG_DETOAST_DATUM_COPY(heap_getattr(tuple, 3, desc, &isnull));
 }
 
 SfVersion *
@@ -291,6 +495,7 @@ sf_definition_version(int32 version_id)
 {
 	SfVersionEntry *entry;
 	SfVersion  *version;
+	SfStoredVersion stored;
 	MemoryContext old;
 	Datum		values[1] = {Int32GetDatum(version_id)};
 
@@ -313,15 +518,14 @@ sf_definition_version(int32 version_id)
 		return entry->version;
 
 	/* build first, enter after: reading may bring invalidations and errors */
-	old = MemoryContextSwitchTo(versions_context);
-	version = palloc0(sizeof(SfVersion));
-	version->version_id = version_id;
-	if (sf_plan_run(SF_PLAN_VERSION, values, NULL, load_version_row, version) == 0)
+	if (sf_plan_run(SF_PLAN_VERSION, values, NULL, read_stored, &stored) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("SOP version %d does not exist", version_id)));
-	for (int i = 0; i < version->nnodes; i++)
-		version->nodes[i].next = find_node(version, version->nodes[i].next_id);
+	old = MemoryContextSwitchTo(versions_context);
+	version = sf_definition_read(stored.sop_id, stored.definition);
+	version->version_id = version_id;
+	version->version = stored.version;
 	MemoryContextSwitchTo(old);
 
 	entry = hash_search(versions, &version_id, HASH_ENTER, NULL);

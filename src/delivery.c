@@ -34,6 +34,7 @@
 #include "delivery.h"
 #include "errors.h"
 #include "plan.h"
+#include "script.h"
 
 static TimeoutId handler_timeout = MAX_TIMEOUTS;
 static volatile sig_atomic_t timed_out = false;
@@ -47,7 +48,7 @@ handler_timed_out(void)
 }
 
 void
-sf_work_fill(const SfRun *run, const SfNode *node, const SfTask *task,
+sf_work_fill(const SfRun *run, const SfNode *node, const SfTask *task, Jsonb *params,
 			 int64 lease_token, TimestampTz lease_until, Datum *values, bool *nulls)
 {
 	static Jsonb *empty = NULL;
@@ -68,7 +69,7 @@ sf_work_fill(const SfRun *run, const SfNode *node, const SfTask *task,
 	values[4] = CStringGetTextDatum(node->node_id);
 	values[5] = CStringGetTextDatum(run->subject_id);
 	values[6] = CStringGetTextDatum(node->action);
-	values[7] = JsonbPGetDatum(node->params);
+	values[7] = JsonbPGetDatum(params);
 	values[8] = JsonbPGetDatum(run->context ? run->context : empty);
 	values[9] = Int32GetDatum(task->attempt);
 	values[10] = TimestampTzGetDatum(task->due_at);
@@ -84,7 +85,7 @@ work_datum(const SfRun *run, const SfNode *node, const SfTask *task)
 	bool		nulls[SF_WORK_COLUMNS];
 	HeapTuple	tuple;
 
-	sf_work_fill(run, node, task, 0, 0, values, nulls);
+	sf_work_fill(run, node, task, sf_script_params(run, task->node), 0, 0, values, nulls);
 	tuple = heap_form_tuple(desc, values, nulls);
 	ReleaseTupleDesc(desc);
 	return HeapTupleGetDatum(tuple);
@@ -127,8 +128,9 @@ call_handler(SfAction *action, const SfRun *run, const SfNode *node, const SfTas
 	Datum		value;
 	Datum		work;
 
-	sf_path_set(&action->path);
+	/* as the SOP's owner, and under his path */
 	work = work_datum(run, node, task);
+	sf_path_set(&action->path);
 	SetUserIdAndSecContext(action->owner,
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -296,4 +298,55 @@ sf_delivery_subject_exists(const SfSop *sop, const SfRun *run, char **error)
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	return found;
+}
+
+/* --- params of a task that may be over --- */
+
+typedef struct SfTaskOf
+{
+	int32		version_id;
+	int			node;
+	SfRun		run;
+} SfTaskOf;
+
+static void
+take_task(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	SfTaskOf   *task = arg;
+
+	task->version_id = sf_row_int32(tuple, desc, 1, 0);
+	task->node = sf_row_int32(tuple, desc, 2, 0);
+}
+
+static void
+take_run(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	SfRun	   *run = &((SfTaskOf *) arg)->run;
+	bool		isnull;
+	Datum		context;
+
+	run->event_at = DatumGetTimestampTz(heap_getattr(tuple, 1, desc, &isnull));
+	run->started_at = DatumGetTimestampTz(heap_getattr(tuple, 2, desc, &isnull));
+	run->sop_id = sf_row_text(tuple, desc, 3);
+	run->subject_id = sf_row_text(tuple, desc, 4);
+	context = heap_getattr(tuple, 5, desc, &isnull);
+	if (!isnull)
+		run->context = (Jsonb *) PG_DETOAST_DATUM_COPY(context);
+}
+
+Jsonb *
+sf_delivery_params(int64 task_id)
+{
+	SfTaskOf	task = {0};
+	Datum		values[1] = {Int64GetDatum(task_id)};
+
+	if (sf_plan_run(SF_PLAN_TASK_OF, values, NULL, take_task, &task) == 0)
+		return NULL;
+	task.run.run_id = sf_task_run(task_id);
+	task.run.version_id = task.version_id;
+	task.run.version = sf_definition_version(task.version_id);
+	values[0] = Int64GetDatum(task.run.run_id);
+	if (sf_plan_run(SF_PLAN_ENDED_RUN, values, NULL, take_run, &task) == 0)
+		return NULL;
+	return sf_script_params(&task.run, task.node);
 }

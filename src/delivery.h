@@ -13,7 +13,7 @@
 #define SF_WORK_COLUMNS	12
 
 extern void sf_work_fill(const SfRun *run, const SfNode *node, const SfTask *task,
-						 int64 lease_token, TimestampTz lease_until,
+						 Jsonb *params, int64 lease_token, TimestampTz lease_until,
 						 Datum *values, bool *nulls);
 
 /*
@@ -30,6 +30,9 @@ extern bool sf_delivery_call(SfAction *action, const SfRun *run, const SfNode *n
  * it.  False with *error set: it could not be found out.
  */
 extern bool sf_delivery_subject_exists(const SfSop *sop, const SfRun *run, char **error);
+
+/* params of a task, filled in from what is there now; NULL: it is not known */
+extern Jsonb *sf_delivery_params(int64 task_id);
 
 /* an error as one line to keep */
 extern char *sf_error_text(const ErrorData *edata);

@@ -25,6 +25,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "attempt.h"
 #include "clock.h"
 #include "delivery.h"
 #include "dispatch.h"
@@ -35,8 +36,10 @@
 #include "marker.h"
 #include "notify.h"
 #include "plan.h"
+#include "script.h"
 #include "shm.h"
 #include "stats.h"
+#include "token.h"
 
 #define PATROL_ENTRIES	5000	/* index entries that one pass looks at behind the mark */
 #define SWEEP_BLOCKS	2000	/* blocks of sopflow.offer that one call looks through */
@@ -147,7 +150,8 @@ take(SfBatch *batch, TupleTableSlot *slot)
 		if (item->action != NULL && item->action->delivery != SF_DELIVERY_CALL &&
 			!batch->notify_room)
 			return false;
-		if (!pause_of(item, &held_by))
+		/* that another run has ended changes this one, paused or not */
+		if (!sf_flow_is_message(&item->task, item->node) && !pause_of(item, &held_by))
 			return false;
 	}
 	switch (sf_ledger_remove(batch->ledger, SF_REL_TASK, &item->task.tid, false))
@@ -310,8 +314,12 @@ set_aside(SfBatch *batch, SfItem *item)
 	SfTask	   *task = &item->task;
 	SfRun	   *run = item->run;
 	SfSop	   *sop;
+	TimestampTz open;
 	char	   *error;
 
+	if ((run == NULL || run->state != SF_RUN_ACTIVE) &&
+		sf_flow_is_message(task, &sf_definition_version(task->version_id)->nodes[task->node]))
+		return true;			/* the task itself has been cancelled */
 	if (run == NULL)
 	{
 		task->error = "its run has ended";
@@ -324,7 +332,14 @@ set_aside(SfBatch *batch, SfItem *item)
 		sf_ledger_record(ledger, task, 'c', NULL);
 		return true;
 	}
-	if (run->offered || (run->version->nnodes > 1 && sf_ledger_in_flight(ledger, run->run_id)))
+	if (sf_flow_is_message(task, item->node))
+	{
+		sf_flow_sop_over(ledger, run, task, batch->now);
+		return true;
+	}
+	/* of what is carried out elsewhere, one task of a run at a time */
+	if (item->node->action != NULL &&
+		(run->offered || (run->version->nnodes > 1 && sf_ledger_in_flight(ledger, run->run_id))))
 	{
 		sf_ledger_hold(ledger, task, "run");
 		return true;
@@ -332,6 +347,14 @@ set_aside(SfBatch *batch, SfItem *item)
 	if (sf_flow_too_late(run, task, batch->now))
 	{
 		sf_flow_skip(ledger, run, task);
+		return true;
+	}
+	open = sf_token_open(run, task->node, batch->now);
+	if (open > batch->now)
+	{
+		task->due_at = open;
+		sf_ledger_pend(ledger, task);
+		sf_ledger_touch(ledger, run);
 		return true;
 	}
 	sop = sf_definition_sop(run->sop_id);
@@ -353,6 +376,75 @@ set_aside(SfBatch *batch, SfItem *item)
 	return false;
 }
 
+typedef struct SfParamsCall
+{
+	const SfItem *item;
+	Jsonb	   *params;
+} SfParamsCall;
+
+static void
+fill_params(void *arg)
+{
+	SfParamsCall *call = arg;
+
+	call->params = sf_script_params(call->item->run, call->item->task.node);
+}
+
+static void
+carry_out_broadcast(SfBatch *batch, SfItem *item)
+{
+	SfTask	   *task = &item->task;
+	SfParamsCall call = {item, item->node->params};
+	ErrorData  *error = item->node->templated ? sf_attempt(fill_params, &call) : NULL;
+	SfOutcome	outcome = SF_OUTCOME_DONE;
+
+	task->attempt++;
+	if (error != NULL)
+		outcome = sf_flow_fail(batch->ledger, item->run, task, item->action, sf_error_text(error),
+							   true, 0);
+	else
+	{
+		task->error = NULL;
+		sf_notify_task(item->action, item->run, item->node, task, task->attempt, call.params);
+		sf_ledger_outcome(batch->ledger, item->action, false);
+		sf_flow_done(batch->ledger, item->run, task, NULL, batch->now);
+	}
+	sf_stats_attempt(item->action->action_id, outcome, -1);
+}
+
+/* a node without an action */
+static void
+carry_out_here(SfBatch *batch, SfItem *item)
+{
+	SfLedger   *ledger = batch->ledger;
+	SfTask	   *task = &item->task;
+	char	   *error = NULL;
+
+	switch (item->node->type)
+	{
+		case SF_NODE_CONDITION:
+			/* a rule set may emit events, which must see what this batch offered */
+			if (batch->offered && item->node->condition_rules != NULL)
+				sf_ledger_renew(ledger);
+			task->attempt++;
+			error = sf_flow_decide(ledger, item->run, task, batch->now);
+			break;
+		case SF_NODE_WAIT:
+			sf_flow_wait_over(ledger, item->run, task, batch->now);
+			break;
+		case SF_NODE_SOP:
+			error = sf_flow_call_sop(ledger, item->run, task, batch->now);
+			if (error != NULL)
+				task->attempt++;
+			break;
+		default:
+			sf_flow_done(ledger, item->run, task, NULL, batch->now);
+			break;
+	}
+	if (error != NULL)
+		sf_flow_fail(ledger, item->run, task, NULL, error, true, 0);
+}
+
 static void
 carry_out(SfBatch *batch, SfItem *item)
 {
@@ -364,7 +456,7 @@ carry_out(SfBatch *batch, SfItem *item)
 	sf_stats_delay(batch->now - task->due_at);
 	if (item->node->action == NULL)
 	{
-		sf_flow_done(ledger, item->run, task, NULL, batch->now);
+		carry_out_here(batch, item);
 		return;
 	}
 	if (item->action == NULL)
@@ -383,12 +475,7 @@ carry_out(SfBatch *batch, SfItem *item)
 			ring(batch, item->action);
 			break;
 		case SF_DELIVERY_BROADCAST:
-			task->attempt++;
-			task->error = NULL;
-			sf_notify_task(item->action, item->run, item->node, task, task->attempt);
-			sf_stats_attempt(item->action->action_id, SF_OUTCOME_DONE, -1);
-			sf_ledger_outcome(ledger, item->action, false);
-			sf_flow_done(ledger, item->run, task, NULL, batch->now);
+			carry_out_broadcast(batch, item);
 			break;
 		case SF_DELIVERY_CALL:
 			carry_out_call(batch, item);

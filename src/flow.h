@@ -12,8 +12,8 @@
 #include "stats.h"
 
 /*
- * Take in events of one name, in their order; each ends runs, then starts
- * runs.  Returns runs started and ended.
+ * Take in events of one name, in their order; each ends runs, answers waits,
+ * then starts runs.  Returns runs started and ended, and waits answered.
  */
 extern int64 sf_flow_events(const char *event, const SfEvent *events, int nevents);
 
@@ -35,6 +35,18 @@ extern void sf_flow_done(SfLedger *ledger, SfRun *run, const SfTask *task, Jsonb
 /* whether skip_late_after says that it is too late to begin with the task */
 extern bool sf_flow_too_late(const SfRun *run, const SfTask *task, TimestampTz now);
 extern void sf_flow_skip(SfLedger *ledger, SfRun *run, const SfTask *task);
+
+/*
+ * Nodes that dispatch carries out by itself.  decide and call_sop return an
+ * error text, or NULL: then the task has been recorded, or is held until the
+ * other run ends.  That run's end comes as a message, which is the task once
+ * more.
+ */
+extern char *sf_flow_decide(SfLedger *ledger, SfRun *run, const SfTask *task, TimestampTz now);
+extern void sf_flow_wait_over(SfLedger *ledger, SfRun *run, const SfTask *task, TimestampTz now);
+extern char *sf_flow_call_sop(SfLedger *ledger, SfRun *run, const SfTask *task, TimestampTz now);
+extern bool sf_flow_is_message(const SfTask *task, const SfNode *node);
+extern void sf_flow_sop_over(SfLedger *ledger, SfRun *run, SfTask *task, TimestampTz now);
 extern SfOutcome sf_flow_fail(SfLedger *ledger, SfRun *run, SfTask *task, const SfAction *action,
 							  const char *error, bool retry, TimestampTz retry_at);
 

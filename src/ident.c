@@ -70,6 +70,7 @@ static struct
 	Oid			owner;
 	Oid			work_type;
 	Oid			rule_event_type;
+	Oid			run_fact_type;
 	Oid			rels[SF_REL_COUNT];
 	bool		hold_known;
 	bool		hold;
@@ -187,6 +188,12 @@ Oid
 sf_ident_rule_event_type(void)
 {
 	return type_named("rule_event", &cache.rule_event_type);
+}
+
+Oid
+sf_ident_run_fact_type(void)
+{
+	return type_named("run_fact", &cache.run_fact_type);
 }
 
 /*

@@ -60,9 +60,10 @@ extern Oid	sf_ident_rel(SfRel which);
 /* OID of the relation of that name in our schema, or InvalidOid; not cached */
 extern Oid	sf_ident_lookup(const char *name);
 
-/* OIDs of the composite types sopflow.work and sopflow.rule_event */
+/* OIDs of the composite types sopflow.work, sopflow.rule_event and sopflow.run_fact */
 extern Oid	sf_ident_work_type(void);
 extern Oid	sf_ident_rule_event_type(void);
+extern Oid	sf_ident_run_fact_type(void);
 
 /*
  * Whether the database is held after a restore, or is being restored now:

@@ -16,12 +16,15 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "attempt.h"
 #include "clock.h"
 #include "delivery.h"
 #include "flow.h"
 #include "lease.h"
+#include "script.h"
 #include "shm.h"
 #include "stats.h"
+#include "token.h"
 
 /* offers of one action, in due order */
 typedef struct SfLane
@@ -72,6 +75,21 @@ earliest(SfLane *lanes, int nlanes)
 	return best;
 }
 
+typedef struct SfParamsCall
+{
+	const SfRun *run;
+	const SfTask *task;
+	Jsonb	   *params;
+} SfParamsCall;
+
+static void
+fill_params(void *arg)
+{
+	SfParamsCall *call = arg;
+
+	call->params = sf_script_params(call->run, call->task->node);
+}
+
 /*
  * Lease the head of the lane.  False: it is not to be had now, since somebody
  * has its run (*busy), its SOP is paused, another fetch was first, or it is too
@@ -84,7 +102,9 @@ lease_head(SfLedger *ledger, SfLane *lane, int64 token, TimestampTz until,
 	SfWriter   *writer = sf_ledger_writer(ledger, SF_REL_OFFER);
 	SfTask	   *task = &lane->head.task;
 	SfRun	   *run = sf_ledger_run(ledger, sf_task_run(task->task_id), false, busy);
+	SfParamsCall call = {run, task, NULL};
 	SfSop	   *sop;
+	TimestampTz open;
 	TupleTableSlot *row;
 	Datum		values[SF_WORK_COLUMNS];
 	bool		nulls[SF_WORK_COLUMNS];
@@ -104,12 +124,43 @@ lease_head(SfLedger *ledger, SfLane *lane, int64 token, TimestampTz until,
 		}
 		return false;
 	}
+	open = sf_token_open(run, task->node, sf_ledger_now(ledger));
+	if (open > sf_ledger_now(ledger))
+	{
+		/* offered while its calendar was open, but nobody came for it */
+		if (sf_ledger_remove(ledger, SF_REL_OFFER, &task->tid, true) == SF_LOCK_OK)
+		{
+			task->due_at = open;
+			sf_ledger_pend(ledger, task);
+			sf_ledger_touch(ledger, run);
+		}
+		return false;
+	}
 	task->attempt++;
+	call.params = run->version->nodes[task->node].params;
+	if (run->version->nodes[task->node].templated)
+	{
+		ErrorData  *error = sf_attempt(fill_params, &call);
+
+		if (error != NULL)
+		{
+			if (sf_ledger_remove(ledger, SF_REL_OFFER, &task->tid, true) == SF_LOCK_OK)
+			{
+				SfOutcome	outcome = sf_flow_fail(ledger, run, task, lane->action,
+												   sf_error_text(error), true, 0);
+
+				sf_stats_attempt(lane->action->action_id, outcome, -1);
+				sf_ledger_touch(ledger, run);
+			}
+			return false;
+		}
+	}
 	row = sf_writer_row(writer);
 	sf_offer_fill(row, task, token, until, lane->head.action_id);
 	if (sf_row_update(writer, &task->tid, row, sf_ledger_snapshot(ledger)) != SF_LOCK_OK)
 		return false;
-	sf_work_fill(run, &run->version->nodes[task->node], task, token, until, values, nulls);
+	sf_work_fill(run, &run->version->nodes[task->node], task, call.params, token, until, values,
+				 nulls);
 	tuplestore_putvalues(out, desc, values, nulls);
 	return true;
 }

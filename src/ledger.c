@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
+#include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -23,10 +24,12 @@
 #include "errors.h"
 #include "history.h"
 #include "ledger.h"
+#include "memory.h"
 #include "plan.h"
 #include "shm.h"
 #include "stats.h"
 #include "streak.h"
+#include "token.h"
 
 struct SfLedger
 {
@@ -276,6 +279,9 @@ read_run(SfLedger *ledger, TupleTableSlot *slot, SfRun *run)
 	run->subject_id = TextDatumGetCString(values[RUN_SUBJECT]);
 	if (!slot->tts_isnull[RUN_CONTEXT])
 		run->context = (Jsonb *) PG_DETOAST_DATUM_COPY(values[RUN_CONTEXT]);
+	/* a slot below 0 is a task of another run */
+	if (DatumGetInt64(values[RUN_SLOT]) < 0)
+		run->parent_task = -DatumGetInt64(values[RUN_SLOT]);
 	run->tid = slot->tts_tid;
 	run->version = sf_definition_version(run->version_id);
 	MemoryContextSwitchTo(old);
@@ -333,16 +339,16 @@ conflicting_run(SfLedger *ledger, ItemPointer tid)
 	return DatumGetInt64(scan->slot->tts_values[RUN_ID]);
 }
 
-static void cancel_tasks(SfLedger *ledger, SfRun *run);
-static void end_run(SfLedger *ledger, SfRun *run);
+static void end_whole(SfLedger *ledger, SfRun *run);
 
 SfRun *
 sf_ledger_start(SfLedger *ledger, SfVersion *version, const char *subject_id,
-				TimestampTz event_at, Jsonb *context, int64 *active)
+				TimestampTz event_at, Jsonb *context, int64 parent_task, int64 *active)
 {
 	SfWriter   *writer = sf_ledger_writer(ledger, SF_REL_RUN);
 	Oid			sequence = sf_ident_rel(SF_REL_RUN_ID_SEQ);
 	int64		run_id = nextval_internal(sequence, false);
+	bool		alone = version->reentry != SF_REENTRY_ALLOW && parent_task == 0;
 	SfRun	   *run;
 
 	for (;;)
@@ -357,13 +363,13 @@ sf_ledger_start(SfLedger *ledger, SfVersion *version, const char *subject_id,
 		values[RUN_ID] = Int64GetDatum(run_id);
 		values[RUN_EVENT_AT] = TimestampTzGetDatum(event_at);
 		values[RUN_STARTED_AT] = TimestampTzGetDatum(ledger->now);
-		values[RUN_SLOT] = Int64GetDatum(version->reentry == SF_REENTRY_ALLOW ? run_id : 0);
+		values[RUN_SLOT] = Int64GetDatum(alone ? 0 : parent_task != 0 ? -parent_task : run_id);
 		values[RUN_VERSION] = Int32GetDatum(version->version_id);
 		values[RUN_SOP] = CStringGetTextDatum(version->sop_id);
 		values[RUN_SUBJECT] = CStringGetTextDatum(subject_id);
 		values[RUN_CONTEXT] = PointerGetDatum(context);
 		row->tts_isnull[RUN_CONTEXT] = context == NULL;
-		if (version->reentry == SF_REENTRY_ALLOW)
+		if (!alone)
 		{
 			sf_writer_add(writer, row);
 			break;
@@ -384,14 +390,18 @@ sf_ledger_start(SfLedger *ledger, SfVersion *version, const char *subject_id,
 			continue;
 		other->state = SF_RUN_CANCELLED;
 		other->reason = "restarted by a new event";
-		cancel_tasks(ledger, other);
-		end_run(ledger, other);
+		end_whole(ledger, other);
 		sf_ledger_renew(ledger);
 	}
 	run = MemoryContextAllocZero(ledger->context, sizeof(SfRun));
 	run->run_id = run_id;
 	run->event_at = event_at;
+	run->started_at = ledger->now;
 	run->version_id = version->version_id;
+	run->sop_id = version->sop_id;
+	run->subject_id = unconstify(char *, subject_id);
+	run->context = context;
+	run->parent_task = parent_task;
 	run->version = version;
 	sf_stats_count(SF_COUNT_RUNS_STARTED, 1);
 	return run;
@@ -401,86 +411,9 @@ sf_ledger_start(SfLedger *ledger, SfVersion *version, const char *subject_id,
 
 enum
 {
-	TASK_ID, TASK_DUE_AT, TASK_VERSION, TASK_NODE, TASK_SHARD, TASK_ATTEMPT, TASK_ERROR,
-	TASK_HELD_BY
-};
-
-enum
-{
-	OFFER_ID, OFFER_DUE_AT, OFFER_TOKEN, OFFER_UNTIL, OFFER_ACTION, OFFER_VERSION, OFFER_NODE,
-	OFFER_SHARD, OFFER_ATTEMPT, OFFER_ERROR
-};
-
-enum
-{
-	DEAD_ID, DEAD_DUE_AT, DEAD_FINISHED_AT, DEAD_VERSION, DEAD_NODE, DEAD_SHARD, DEAD_ATTEMPT,
-	DEAD_ERROR
-};
-
-enum
-{
-	HISTORY_ID, HISTORY_DUE_AT, HISTORY_FINISHED_AT, HISTORY_VERSION, HISTORY_NODE, HISTORY_ATTEMPT,
-	HISTORY_STATUS, HISTORY_ERROR, HISTORY_RESULT
-};
-
-enum
-{
 	ENDED_ID, ENDED_EVENT_AT, ENDED_STARTED_AT, ENDED_AT, ENDED_VERSION, ENDED_STATE, ENDED_SOP,
 	ENDED_SUBJECT, ENDED_CONTEXT, ENDED_REASON
 };
-
-void
-sf_task_read(TupleTableSlot *slot, SfTask *task)
-{
-	Datum	   *values = slot->tts_values;
-
-	task->task_id = DatumGetInt64(values[TASK_ID]);
-	task->due_at = DatumGetTimestampTz(values[TASK_DUE_AT]);
-	task->version_id = DatumGetInt32(values[TASK_VERSION]);
-	task->node = DatumGetInt16(values[TASK_NODE]);
-	task->shard = DatumGetInt16(values[TASK_SHARD]);
-	task->attempt = DatumGetInt16(values[TASK_ATTEMPT]);
-	task->error = slot->tts_isnull[TASK_ERROR] ? NULL : TextDatumGetCString(values[TASK_ERROR]);
-	task->retried = task->error != NULL;
-	task->tid = slot->tts_tid;
-}
-
-void
-sf_offer_read(TupleTableSlot *slot, SfOffer *offer)
-{
-	Datum	   *values = slot->tts_values;
-	SfTask	   *task = &offer->task;
-
-	task->task_id = DatumGetInt64(values[OFFER_ID]);
-	task->due_at = DatumGetTimestampTz(values[OFFER_DUE_AT]);
-	task->version_id = DatumGetInt32(values[OFFER_VERSION]);
-	task->node = DatumGetInt16(values[OFFER_NODE]);
-	task->shard = DatumGetInt16(values[OFFER_SHARD]);
-	task->attempt = DatumGetInt16(values[OFFER_ATTEMPT]);
-	task->error = slot->tts_isnull[OFFER_ERROR] ? NULL : TextDatumGetCString(values[OFFER_ERROR]);
-	task->retried = task->error != NULL;
-	task->tid = slot->tts_tid;
-	offer->lease_token = DatumGetInt64(values[OFFER_TOKEN]);
-	offer->lease_until = slot->tts_isnull[OFFER_UNTIL] ?
-		0 : DatumGetTimestampTz(values[OFFER_UNTIL]);
-	offer->action_id = DatumGetInt32(values[OFFER_ACTION]);
-}
-
-void
-sf_dead_read(TupleTableSlot *slot, SfTask *task)
-{
-	Datum	   *values = slot->tts_values;
-
-	task->task_id = DatumGetInt64(values[DEAD_ID]);
-	task->due_at = DatumGetTimestampTz(values[DEAD_DUE_AT]);
-	task->version_id = DatumGetInt32(values[DEAD_VERSION]);
-	task->node = DatumGetInt16(values[DEAD_NODE]);
-	task->shard = DatumGetInt16(values[DEAD_SHARD]);
-	task->attempt = DatumGetInt16(values[DEAD_ATTEMPT]);
-	task->error = slot->tts_isnull[DEAD_ERROR] ? NULL : TextDatumGetCString(values[DEAD_ERROR]);
-	task->retried = task->error != NULL;
-	task->tid = slot->tts_tid;
-}
 
 static void
 set_text(TupleTableSlot *row, int column, const char *value)
@@ -490,112 +423,10 @@ set_text(TupleTableSlot *row, int column, const char *value)
 		row->tts_values[column] = CStringGetTextDatum(value);
 }
 
-static TupleTableSlot *
-task_row(SfWriter *writer, const SfTask *task)
-{
-	TupleTableSlot *row = sf_writer_row(writer);
-	Datum	   *values = row->tts_values;
-
-	values[TASK_ID] = Int64GetDatum(task->task_id);
-	values[TASK_DUE_AT] = TimestampTzGetDatum(task->due_at);
-	values[TASK_VERSION] = Int32GetDatum(task->version_id);
-	values[TASK_NODE] = Int16GetDatum(task->node);
-	values[TASK_SHARD] = Int16GetDatum(task->shard);
-	values[TASK_ATTEMPT] = Int16GetDatum(task->attempt);
-	set_text(row, TASK_ERROR, task->error);
-	return row;
-}
-
 void
-sf_ledger_pend(SfLedger *ledger, const SfTask *task)
+sf_ledger_count_cancelled(SfLedger *ledger)
 {
-	SfWriter   *writer = sf_ledger_writer(ledger, SF_REL_TASK);
-
-	sf_writer_add(writer, task_row(writer, task));
-	sf_shm_note_due(task->due_at);
-}
-
-void
-sf_ledger_hold(SfLedger *ledger, const SfTask *task, const char *held_by)
-{
-	SfWriter   *writer = sf_ledger_writer(ledger, SF_REL_HELD);
-	TupleTableSlot *row = task_row(writer, task);
-
-	set_text(row, TASK_HELD_BY, held_by);
-	sf_writer_add(writer, row);
-}
-
-void
-sf_ledger_offer(SfLedger *ledger, const SfTask *task, int32 action_id)
-{
-	SfWriter   *writer = sf_ledger_writer(ledger, SF_REL_OFFER);
-	TupleTableSlot *row = sf_writer_row(writer);
-
-	sf_offer_fill(row, task, 0, 0, action_id);
-	sf_writer_add(writer, row);
-	sf_shm_note_offer(action_id, (SfPosition) {task->due_at, task->task_id});
-}
-
-void
-sf_offer_fill(TupleTableSlot *row, const SfTask *task, int64 token, TimestampTz until,
-			  int32 action_id)
-{
-	Datum	   *values = row->tts_values;
-
-	values[OFFER_ID] = Int64GetDatum(task->task_id);
-	values[OFFER_DUE_AT] = TimestampTzGetDatum(task->due_at);
-	values[OFFER_TOKEN] = Int64GetDatum(token);
-	values[OFFER_UNTIL] = TimestampTzGetDatum(until);
-	row->tts_isnull[OFFER_UNTIL] = token == 0;
-	values[OFFER_ACTION] = Int32GetDatum(action_id);
-	values[OFFER_VERSION] = Int32GetDatum(task->version_id);
-	values[OFFER_NODE] = Int16GetDatum(task->node);
-	values[OFFER_SHARD] = Int16GetDatum(task->shard);
-	values[OFFER_ATTEMPT] = Int16GetDatum(task->attempt);
-	set_text(row, OFFER_ERROR, task->error);
-}
-
-void
-sf_ledger_bury(SfLedger *ledger, const SfTask *task)
-{
-	SfWriter   *writer = sf_ledger_writer(ledger, SF_REL_DEAD);
-	TupleTableSlot *row = sf_writer_row(writer);
-	Datum	   *values = row->tts_values;
-
-	values[DEAD_ID] = Int64GetDatum(task->task_id);
-	values[DEAD_DUE_AT] = TimestampTzGetDatum(task->due_at);
-	values[DEAD_FINISHED_AT] = TimestampTzGetDatum(ledger->now);
-	values[DEAD_VERSION] = Int32GetDatum(task->version_id);
-	values[DEAD_NODE] = Int16GetDatum(task->node);
-	values[DEAD_SHARD] = Int16GetDatum(task->shard);
-	values[DEAD_ATTEMPT] = Int16GetDatum(task->attempt);
-	set_text(row, DEAD_ERROR, task->error);
-	sf_writer_add(writer, row);
-	sf_stats_count(SF_COUNT_TASKS_DEAD, 1);
-}
-
-void
-sf_ledger_record(SfLedger *ledger, const SfTask *task, char status, Jsonb *result)
-{
-	SfWriter   *writer = sf_ledger_writer(ledger, SF_REL_HISTORY);
-	TupleTableSlot *row = sf_writer_row(writer);
-	Datum	   *values = row->tts_values;
-
-	values[HISTORY_ID] = Int64GetDatum(task->task_id);
-	values[HISTORY_DUE_AT] = TimestampTzGetDatum(task->due_at);
-	values[HISTORY_FINISHED_AT] = TimestampTzGetDatum(ledger->now);
-	values[HISTORY_VERSION] = Int32GetDatum(task->version_id);
-	values[HISTORY_NODE] = Int16GetDatum(task->node);
-	values[HISTORY_ATTEMPT] = Int16GetDatum(task->attempt);
-	values[HISTORY_STATUS] = CharGetDatum(status);
-	set_text(row, HISTORY_ERROR, task->error);
-	values[HISTORY_RESULT] = PointerGetDatum(result);
-	row->tts_isnull[HISTORY_RESULT] = result == NULL;
-	sf_writer_add(writer, row);
-	sf_stats_count(status == 'd' ? SF_COUNT_TASKS_DONE :
-				   status == 's' ? SF_COUNT_TASKS_SKIPPED : SF_COUNT_TASKS_CANCELLED, 1);
-	if (status == 'c')
-		ledger->cancelled++;
+	ledger->cancelled++;
 }
 
 SfLock
@@ -713,7 +544,85 @@ end_run(SfLedger *ledger, SfRun *run)
 	run->ended = true;
 	runs_ended++;
 	ledger->ends++;
+	if (run->version->branches || run->version->waits)
+		sf_memory_delete(run->run_id);
 	sf_stats_count(SF_COUNT_RUNS_ENDED, 1);
+}
+
+/*
+ * The run carried out a task of another, which is held until then: let dispatch
+ * take that up.  We have no lock on the other run and change nothing of it: what
+ * we add is the task once more, as a message that names this run and how it
+ * ended.  If the other run ends at the same time, dispatch drops the message.
+ */
+static void
+tell_parent(SfLedger *ledger, SfRun *run)
+{
+	SfScan	   *scan;
+	SfTask		task;
+	StringInfoData message;
+
+	sf_ledger_renew(ledger);
+	scan = sf_ledger_scan(ledger, SF_REL_HELD_PKEY);
+	if (!sf_scan_int8(scan, run->parent_task))
+		return;
+	sf_task_read(scan->slot, &task);
+	initStringInfo(&message);
+	appendStringInfo(&message, "{\"run_id\": " INT64_FORMAT ", \"state\": \"%s\"",
+					 run->run_id, run_states[run->state]);
+	if (run->reason != NULL)
+	{
+		appendStringInfoString(&message, ", \"reason\": ");
+		escape_json(&message, run->reason);
+	}
+	appendStringInfoChar(&message, '}');
+	task.error = message.data;
+	task.due_at = ledger->now;
+	sf_ledger_pend(ledger, &task);
+}
+
+/* end a run, and those that carry out tasks of it */
+static void
+end_whole(SfLedger *ledger, SfRun *run)
+{
+	List	   *children = NIL;
+	SfScan	   *scan;
+	ScanKeyData key;
+	ListCell   *lc;
+
+	cancel_tasks(ledger, run);
+	end_run(ledger, run);
+	if (run->parent_task != 0)
+		tell_parent(ledger, run);
+	if (!run->version->calls_sops)
+		return;
+	sf_ledger_renew(ledger);
+	scan = sf_ledger_scan(ledger, SF_REL_RUN_SUBJECT);
+	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid,
+						   scan->index->rd_indcollation[0], F_TEXTEQ,
+						   CStringGetTextDatum(run->subject_id));
+	sf_scan_start(scan, &key, 1);
+	while (sf_scan_next(scan))
+	{
+		int64		slot = DatumGetInt64(scan->slot->tts_values[RUN_SLOT]);
+		int64	   *run_id = palloc(sizeof(int64));
+
+		*run_id = sf_run_read_id(scan->slot);
+		if (slot < 0 && sf_task_run(-slot) == run->run_id)
+			children = lappend(children, run_id);
+	}
+	foreach(lc, children)
+	{
+		bool		busy;
+		SfRun	   *child = sf_ledger_run(ledger, *(int64 *) lfirst(lc), true, &busy);
+
+		if (child == NULL)
+			continue;
+		child->state = SF_RUN_CANCELLED;
+		child->reason = "the run that it was part of has ended";
+		sf_ledger_renew(ledger);
+		end_whole(ledger, child);
+	}
 }
 
 /*
@@ -730,6 +639,8 @@ settle_run(SfLedger *ledger, SfRun *run)
 
 	if (!run->finished)
 	{
+		if (run->version->joins)
+			sf_token_settle(ledger, run);
 		if (sf_ledger_in_flight(ledger, run->run_id))
 			return;
 		if (!ledger->unused[SF_REL_HELD_PKEY])
@@ -739,7 +650,7 @@ settle_run(SfLedger *ledger, SfRun *run)
 			SfTask		task;
 
 			sf_task_read(scan->slot, &task);
-			if (strcmp(TextDatumGetCString(scan->slot->tts_values[TASK_HELD_BY]), "run") != 0)
+			if (strcmp(sf_held_read_by(scan->slot), "run") != 0)
 				held = true;
 			else if (first.task_id == 0 || task.due_at < first.due_at)
 				first = task;
@@ -755,6 +666,8 @@ settle_run(SfLedger *ledger, SfRun *run)
 	}
 	run->state = SF_RUN_COMPLETED;
 	end_run(ledger, run);
+	if (run->parent_task != 0)
+		tell_parent(ledger, run);
 }
 
 static void
@@ -774,10 +687,7 @@ settle_runs(SfLedger *ledger)
 		if (run->ended)
 			continue;
 		if (run->state != SF_RUN_ACTIVE)
-		{
-			cancel_tasks(ledger, run);
-			end_run(ledger, run);
-		}
+			end_whole(ledger, run);
 		else
 			settle_run(ledger, run);
 	}

@@ -63,11 +63,14 @@ typedef struct SfRun
 	char	   *sop_id;
 	char	   *subject_id;
 	Jsonb	   *context;		/* NULL: {} */
+	int64		parent_task;	/* task of another run that this one carries out; 0: none */
+	Jsonb	   *events;			/* remembered ones, where there is no row of them; else NULL */
 	ItemPointerData tid;
 	SfVersion  *version;
 	bool		touched;		/* a task of it ended: see whether it has */
 	bool		offered;		/* this call offered one of its tasks */
 	int			last_step;		/* greatest one of the tasks that this call took */
+	TimestampTz moved_at;		/* when the last of its tasks that this call ended did */
 	bool		finished;		/* its only task ended: nothing is left to look for */
 	SfRunState	state;			/* what it is to become */
 	char	   *reason;
@@ -117,6 +120,7 @@ extern SfRun *sf_ledger_run(SfLedger *ledger, int64 run_id, bool wait, bool *bus
 extern void sf_task_read(TupleTableSlot *slot, SfTask *task);
 extern int64 sf_run_read_id(TupleTableSlot *slot);
 extern char *sf_run_read_sop(TupleTableSlot *slot);
+extern char *sf_held_read_by(TupleTableSlot *slot);
 extern void sf_dead_read(TupleTableSlot *slot, SfTask *task);
 extern void sf_offer_read(TupleTableSlot *slot, SfOffer *offer);
 extern void sf_ledger_pend(SfLedger *ledger, const SfTask *task);
@@ -137,10 +141,13 @@ extern bool sf_ledger_in_flight(SfLedger *ledger, int64 run_id);
 
 /*
  * Write a new run of the version; NULL when reentry = 'ignore' and one is
- * active (then *active is its id).  The first tasks are up to the caller.
+ * active (then *active is its id).  One that carries out a task of another run
+ * (parent_task, else 0) is there beside any other.  The first tasks are up to
+ * the caller.
  */
 extern SfRun *sf_ledger_start(SfLedger *ledger, SfVersion *version, const char *subject_id,
-							  TimestampTz event_at, Jsonb *context, int64 *active);
+							  TimestampTz event_at, Jsonb *context, int64 parent_task,
+							  int64 *active);
 
 /* a task of the run ended: when the ledger is closed, see whether the run has */
 extern void sf_ledger_touch(SfLedger *ledger, SfRun *run);
@@ -160,6 +167,9 @@ extern int64 sf_ledger_settle(SfLedger *ledger);
 
 /* for qsort of ids: runs are locked in this order */
 extern int	sf_compare_int64(const void *a, const void *b);
+
+/* one more task was cancelled; for taskrow.c */
+extern void sf_ledger_count_cancelled(SfLedger *ledger);
 
 extern int16 sf_shard(const char *subject_id);
 

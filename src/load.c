@@ -58,8 +58,6 @@ resolve_name(SfFrame *frame, SfSlotKind kind, const char *name, int *index, Oid 
 
 /* --- compiling --- */
 
-typedef void (*SfStep)(SfLoad *load, void *arg);
-
 typedef struct SfStepCall
 {
 	SfLoad	   *load;
@@ -75,9 +73,8 @@ call_step(void *arg)
 	call->step(call->load, call->arg);
 }
 
-/* a part of the work; when all faults are wanted, its failure is one of them */
-static void
-do_step(SfLoad *load, SfStep step, void *arg)
+void
+sf_load_step(SfLoad *load, SfStep step, void *arg)
 {
 	SfStepCall	call = {load, step, arg};
 	ErrorData  *error;
@@ -98,8 +95,8 @@ do_step(SfLoad *load, SfStep step, void *arg)
 	load->faults = lappend(load->faults, fault);
 }
 
-static void
-compile_lookup(SfLoad *load, void *arg)
+void
+sf_load_lookup(SfLoad *load, void *arg)
 {
 	int			number = *(int *) arg;
 	SfFact	   *fact = &load->set->frame->facts[number];
@@ -216,22 +213,27 @@ compile_texts(SfLoad *load)
 	SfRuleSet  *set = load->set;
 	ListCell   *lc;
 
+	if (load->source != NULL)
+	{
+		load->source->texts(load, load->source_arg);
+		return;
+	}
 	for (int i = 0; i < set->frame->nfacts; i++)
 		if (set->frame->facts[i].query != NULL)
-			do_step(load, compile_lookup, &i);
+			sf_load_step(load, sf_load_lookup, &i);
 	/* quotas are not in scope of their own queries and keys */
 	foreach(lc, load->quotas)
-		do_step(load, compile_quota, lfirst(lc));
+		sf_load_step(load, compile_quota, lfirst(lc));
 	set->quotas = palloc0(Max(list_length(load->quotas), 1) * sizeof(SfQuota));
 	foreach(lc, load->quotas)
 		set->quotas[set->nquotas++] = *(SfQuota *) lfirst(lc);
-	do_step(load, compile_scopes, NULL);
-	do_step(load, compile_hooks, NULL);
+	sf_load_step(load, compile_scopes, NULL);
+	sf_load_step(load, compile_hooks, NULL);
 	foreach(lc, load->rules)
 	{
 		CHECK_FOR_INTERRUPTS();
-		do_step(load, compile_condition, lfirst(lc));
-		do_step(load, compile_actions, lfirst(lc));
+		sf_load_step(load, compile_condition, lfirst(lc));
+		sf_load_step(load, compile_actions, lfirst(lc));
 	}
 	if (load->goal != NULL)
 	{
@@ -535,7 +537,10 @@ note_types(SfLoad *load, void *arg)
 static void
 read_tables(SfLoad *load, void *arg)
 {
-	sf_load_read_tables(load);
+	if (load->source != NULL)
+		load->source->facts(load, load->source_arg);
+	else
+		sf_load_read_tables(load);
 }
 
 static void
@@ -544,14 +549,14 @@ build(SfLoad *load)
 	SfRuleSet  *set = load->set;
 	ListCell   *lc;
 
-	do_step(load, read_tables, NULL);
+	sf_load_step(load, read_tables, NULL);
 	if (load->faults != NIL)
 		return;
 	compile_texts(load);
-	do_step(load, note_types, NULL);
+	sf_load_step(load, note_types, NULL);
 	sf_frame_seal(set->frame);
-	do_step(load, plan_all, NULL);
-	do_step(load, check_scopes, NULL);
+	sf_load_step(load, plan_all, NULL);
+	sf_load_step(load, check_scopes, NULL);
 	set->match = sf_match_make();
 	set->rules = palloc0(Max(list_length(load->rules), 1) * sizeof(SfRule));
 	foreach(lc, load->rules)
@@ -562,7 +567,7 @@ build(SfLoad *load)
 			split_condition(set, &row->rule, row->planned);
 		set->rules[set->nrules++] = row->rule;
 	}
-	do_step(load, place_items, NULL);
+	sf_load_step(load, place_items, NULL);
 	if (load->faults != NIL)
 		return;
 	note_slots(set);
@@ -602,7 +607,9 @@ noun(const char *table)
 		{"rule_param", "parameter"},
 		{"rule_param_override", "override of parameter"},
 		{"rule_group", "group"},
-		{"rule", "rule"}};
+		{"rule", "rule"},
+		{"sop_node", "node"},
+		{"sop_link", "node"}};
 
 	for (int i = 0; i < lengthof(nouns); i++)
 		if (strcmp(nouns[i][0], table) == 0)
@@ -625,7 +632,8 @@ rethrow(SfLoad *load, MemoryContext context)
 		edata->sqlerrcode == ERRCODE_INTERNAL_ERROR || compile->table == NULL)
 		ReThrowError(edata);
 	initStringInfo(&buf);
-	appendStringInfo(&buf, "rule set \"%s\" is not valid: ", load->set->name);
+	appendStringInfo(&buf, "%s \"%s\" is not valid: ",
+					 load->source ? load->source->noun : "rule set", load->set->name);
 	if (compile->rule != NULL)
 		appendStringInfo(&buf, "%s \"%s\", ", noun(compile->table), compile->rule);
 	if (compile->column != NULL)
@@ -656,14 +664,17 @@ load_set(SfLoad *load, const char *name)
 	set->name = pstrdup(name);
 	set->context = context;
 	MemoryContextCopyAndSetIdentifier(context, name);
-	sf_load_read_set(load);
+	if (load->source != NULL)
+		load->source->head(load, load->source_arg);
+	else
+		sf_load_read_set(load);
 	set->frame = sf_frame_make(context, resolve_name, set);
 	set->work = AllocSetContextCreate(context, "sopflow firing", ALLOCSET_DEFAULT_SIZES);
 	set->cleanup.func = free_plans;
 	set->cleanup.arg = set;
 	MemoryContextRegisterResetCallback(context, &set->cleanup);
 	if (set->enabled || load->collect)
-		do_step(load, demand_owner, NULL);
+		sf_load_step(load, demand_owner, NULL);
 	if ((set->enabled || load->collect) && load->faults == NIL)
 	{
 		/* names are looked up under the set's path, functions folded with its owner's rights */
@@ -685,6 +696,14 @@ load_set(SfLoad *load, const char *name)
 	}
 	MemoryContextSwitchTo(caller);
 	return set;
+}
+
+SfRuleSet *
+sf_load_made(SfLoad *load, const SfLoadSource *source, void *arg)
+{
+	load->source = source;
+	load->source_arg = arg;
+	return load_set(load, "");
 }
 
 SfRuleSet *

@@ -63,10 +63,10 @@ task_fields(StringInfo buf, const SfAction *action, const SfRun *run, const SfNo
 
 void
 sf_notify_task(const SfAction *action, const SfRun *run, const SfNode *node,
-			   const SfTask *task, int attempt)
+			   const SfTask *task, int attempt, Jsonb *filled)
 {
 	StringInfoData buf;
-	char	   *params = JsonbToCString(NULL, &node->params->root, VARSIZE(node->params));
+	char	   *params = JsonbToCString(NULL, &filled->root, VARSIZE(filled));
 
 	initStringInfo(&buf);
 	task_fields(&buf, action, run, node, task, attempt, true, params);

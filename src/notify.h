@@ -15,9 +15,9 @@
  */
 extern bool sf_notify_has_room(void);
 
-/* the whole task in one notification */
+/* the whole task in one notification, with its params filled in */
 extern void sf_notify_task(const SfAction *action, const SfRun *run, const SfNode *node,
-						   const SfTask *task, int attempt);
+						   const SfTask *task, int attempt, Jsonb *filled);
 
 /* so many tasks of the action were offered */
 extern void sf_notify_ready(const SfAction *action, int64 count);

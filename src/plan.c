@@ -55,17 +55,38 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 		" ORDER BY 1, 2",
 		true, 0, {0}
 	},
+	[SF_PLAN_WAITS] = {
+		"SELECT DISTINCT v.sop_id, n.node->>'wait_event'"
+		" FROM sopflow.sop_version v, jsonb_array_elements(v.definition->'nodes') AS n(node)"
+		" WHERE n.node->>'type' = 'wait' ORDER BY 1, 2",
+		true, 0, {0}
+	},
 	[SF_PLAN_VERSION] = {
-		"SELECT v.sop_id, v.version, v.definition->>'trigger_event', (v.definition->>'parallel')::bool,"
-		" v.definition->>'delay_from', v.definition->>'reentry', (v.definition->>'skip_late_after')::interval,"
-		" ARRAY(SELECT jsonb_array_elements_text(v.definition->'exit_events')),"
-		" (v.definition->>'max_steps')::int,"
-		" n.ordinality::int, n.node->>'node_id', n.node->>'type', (n.node->>'delay')::interval,"
-		" n.node->>'action', n.node->'params', n.node->>'next', (n.node->>'max_attempts')::int,"
-		" n.node->>'on_failure'"
-		" FROM sopflow.sop_version v, jsonb_array_elements(v.definition->'nodes') WITH ORDINALITY AS n(node, ordinality)"
-		" WHERE v.version_id = $1 ORDER BY n.ordinality",
+		"SELECT v.sop_id, v.version, v.definition FROM sopflow.sop_version v WHERE v.version_id = $1",
 		true, 1, {INT4OID}
+	},
+	[SF_PLAN_VERSION_HEAD] = {
+		"SELECT d.d->>'trigger_event', (d.d->>'parallel')::bool, d.d->>'delay_from', d.d->>'reentry',"
+		" (d.d->>'skip_late_after')::interval, ARRAY(SELECT jsonb_array_elements_text(d.d->'exit_events')),"
+		" (d.d->>'max_steps')::int, d.d->>'calendar', d.d->>'time_zone_column', d.d->>'search_path',"
+		" jsonb_array_length(d.d->'nodes'), coalesce(jsonb_array_length(d.d->'links'), 0)"
+		" FROM (VALUES ($1)) AS d(d)",
+		true, 1, {JSONBOID}
+	},
+	[SF_PLAN_VERSION_NODES] = {
+		"SELECT n.node->>'node_id', n.node->>'type', (n.node->>'delay')::interval, n.node->>'action',"
+		" n.node->'params', n.node->>'next', (n.node->>'max_attempts')::int, n.node->>'on_failure',"
+		" n.node->>'otherwise', n.node->>'condition', n.node->>'condition_rules', n.node->>'wait_event',"
+		" n.node->>'sop_ref'"
+		" FROM jsonb_array_elements($1->'nodes') WITH ORDINALITY AS n(node, ordinality) ORDER BY n.ordinality",
+		true, 1, {JSONBOID}
+	},
+	[SF_PLAN_VERSION_LINKS] = {
+		/* those of a node together: the rest relies on it */
+		"SELECT l.link->>'from', l.link->>'to', l.link->>'condition'"
+		" FROM jsonb_array_elements($1->'links') WITH ORDINALITY AS l(link, ordinality)"
+		" ORDER BY 1, l.ordinality",
+		true, 1, {JSONBOID}
 	},
 	[SF_PLAN_ACTIONS] = {
 		"SELECT a.action_id, a.action, a.delivery, a.channel, a.handler, a.lease, a.timeout,"
@@ -79,26 +100,54 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 		true, 0, {0}
 	},
 	[SF_PLAN_SOP_ROW] = {
-		"SELECT s.sop_id, s.enabled, s.delay_from, s.skip_late_after, s.exit_events, s.max_steps,"
-		" s.owner::oid, s.subject_relation::oid, s.subject_key::text"
+		"SELECT s.enabled, s.exit_events, s.owner::oid, s.subject_relation::oid, s.subject_key::text"
 		" FROM sopflow.sop s WHERE s.sop_id = $1",
-		true, 1, {TEXTOID}
-	},
-	[SF_PLAN_SOP_NODES] = {
-		"SELECT n.node_id, n.type, n.delay, n.action, n.params, n.next, n.max_attempts"
-		" FROM sopflow.sop_node n WHERE n.sop_id = $1 ORDER BY n.seq, n.node_id",
 		true, 1, {TEXTOID}
 	},
 	[SF_PLAN_SOP_BUILD] = {
 		"SELECT jsonb_build_object('trigger_event', s.trigger_event, 'delay_from', s.delay_from,"
 		" 'reentry', s.reentry, 'skip_late_after', s.skip_late_after, 'exit_events', to_jsonb(s.exit_events),"
 		" 'max_steps', s.max_steps, 'parallel', NOT EXISTS (SELECT FROM sopflow.sop_node n"
-		"  WHERE n.sop_id = s.sop_id AND (n.type <> 'delay' OR n.next IS NOT NULL)),"
-		" 'nodes', (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('node_id', n.node_id, 'type', n.type,"
+		"  WHERE n.sop_id = s.sop_id AND (n.type <> 'delay' OR n.next IS NOT NULL OR n.otherwise IS NOT NULL))"
+		"  AND NOT EXISTS (SELECT FROM sopflow.sop_link l WHERE l.sop_id = s.sop_id),"
+		" 'nodes', coalesce((SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('node_id', n.node_id, 'type', n.type,"
 		"  'delay', n.delay, 'action', n.action, 'next', n.next, 'max_attempts', n.max_attempts,"
-		"  'on_failure', n.on_failure)) || jsonb_build_object('params', n.params) ORDER BY n.seq, n.node_id)"
-		"  FROM sopflow.sop_node n WHERE n.sop_id = s.sop_id))"
+		"  'on_failure', n.on_failure, 'otherwise', n.otherwise, 'condition', n.condition,"
+		"  'condition_rules', n.condition_rules, 'wait_event', n.wait_event, 'sop_ref', n.sop_ref))"
+		"  || jsonb_build_object('params', n.params) ORDER BY n.seq, n.node_id)"
+		"  FROM sopflow.sop_node n WHERE n.sop_id = s.sop_id), '[]'))"
+		/* only what is there: versions of plain SOPs do not depend on who edits them */
+		" || jsonb_strip_nulls(jsonb_build_object('calendar', s.calendar, 'time_zone_column', s.time_zone_column,"
+		"  'links', (SELECT jsonb_agg(jsonb_build_object('from', l.from_node, 'to', l.to_node,"
+		"   'condition', l.condition) ORDER BY l.seq, l.from_node, l.to_node)"
+		"   FROM sopflow.sop_link l WHERE l.sop_id = s.sop_id),"
+		"  'search_path', CASE WHEN EXISTS (SELECT FROM sopflow.sop_node n WHERE n.sop_id = s.sop_id"
+		"   AND (n.condition IS NOT NULL OR strpos(n.params::text, '{{') > 0))"
+		"   OR EXISTS (SELECT FROM sopflow.sop_link l WHERE l.sop_id = s.sop_id AND l.condition IS NOT NULL)"
+		"   THEN s.search_path END))"
 		" FROM sopflow.sop s WHERE s.sop_id = $1",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_SOP_REFS] = {
+		"SELECT s.sop_id, s.owner::oid FROM sopflow.sop s WHERE s.sop_id = ANY ($1) ORDER BY s.sop_id",
+		true, 1, {TEXTARRAYOID}
+	},
+	[SF_PLAN_SOP_REFS_LOCK] = {
+		/* until we commit they are neither changed nor deleted: no cycle comes about behind us */
+		"SELECT FROM sopflow.sop s WHERE s.sop_id = ANY ($1) ORDER BY s.sop_id FOR SHARE",
+		false, 1, {TEXTARRAYOID}
+	},
+	[SF_PLAN_SOP_REF_CYCLE] = {
+		"WITH RECURSIVE below(sop_id) AS (SELECT n.sop_ref FROM sopflow.sop_node n"
+		"  WHERE n.sop_id = $1 AND n.type = 'sop'"
+		"  UNION SELECT n.sop_ref FROM below b JOIN sopflow.sop_node n ON n.sop_id = b.sop_id"
+		"  WHERE n.type = 'sop')"
+		" SELECT FROM below b WHERE b.sop_id = $1",
+		true, 1, {TEXTOID}
+	},
+	[SF_PLAN_SOP_USERS] = {
+		"SELECT n.sop_id, n.node_id FROM sopflow.sop_node n JOIN sopflow.sop s USING (sop_id)"
+		" WHERE n.sop_ref = $1 AND n.type = 'sop' AND s.enabled ORDER BY 1, 2 LIMIT 1",
 		true, 1, {TEXTOID}
 	},
 	[SF_PLAN_SOP_PUBLISH] = {
@@ -109,15 +158,17 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 		false, 3, {TEXTOID, JSONBOID, TIMESTAMPTZOID}
 	},
 	[SF_PLAN_SOP_TOUCH] = {
-		"UPDATE sopflow.sop SET revision = revision WHERE sop_id = $1 RETURNING owner::oid",
-		false, 1, {TEXTOID}
+		"UPDATE sopflow.sop SET revision = revision, search_path = coalesce($2, search_path)"
+		" WHERE sop_id = $1 RETURNING owner::oid",
+		false, 2, {TEXTOID, TEXTOID}
 	},
 	[SF_PLAN_SOP_LOCK] = {
 		"SELECT FROM sopflow.sop s WHERE s.sop_id = ANY ($1) FOR KEY SHARE",
 		false, 1, {TEXTARRAYOID}
 	},
 	[SF_PLAN_SOP_NODES_DELETE] = {
-		"DELETE FROM sopflow.sop_node WHERE sop_id = $1",
+		"WITH l AS (DELETE FROM sopflow.sop_link WHERE sop_id = $1)"
+		" DELETE FROM sopflow.sop_node WHERE sop_id = $1",
 		false, 1, {TEXTOID}
 	},
 	[SF_PLAN_SOP_RUNS] = {
@@ -409,14 +460,42 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 		" SELECT FROM d",
 		false, 1, {INT8OID}
 	},
-	[SF_PLAN_TASK_PARAMS] = {
-		"SELECT v.definition->'nodes'->t.node->'params' FROM"
+	[SF_PLAN_STATE_READ] = {
+		"SELECT s.state FROM sopflow.run_state s WHERE s.run_id = $1",
+		true, 1, {INT8OID}
+	},
+	[SF_PLAN_STATE_WRITE] = {
+		"INSERT INTO sopflow.run_state (run_id, state) VALUES ($1, $2)"
+		" ON CONFLICT (run_id) DO UPDATE SET state = EXCLUDED.state",
+		false, 2, {INT8OID, JSONBOID}
+	},
+	[SF_PLAN_STATE_DELETE] = {
+		"DELETE FROM sopflow.run_state WHERE run_id = $1",
+		false, 1, {INT8OID}
+	},
+	[SF_PLAN_LAST_STEP] = {
+		"SELECT (max(t.task_id) & 65535)::int FROM"
+		" (SELECT max(task_id) FROM sopflow.task WHERE task_id BETWEEN $1 << 16 AND ($1 << 16) + 65535"
+		" UNION ALL SELECT max(task_id) FROM sopflow.held WHERE task_id BETWEEN $1 << 16 AND ($1 << 16) + 65535"
+		" UNION ALL SELECT max(task_id) FROM sopflow.offer WHERE task_id BETWEEN $1 << 16 AND ($1 << 16) + 65535"
+		" UNION ALL SELECT max(task_id) FROM sopflow.dead WHERE task_id BETWEEN $1 << 16 AND ($1 << 16) + 65535"
+		" UNION ALL SELECT max(task_id) FROM sopflow.history WHERE task_id BETWEEN $1 << 16 AND ($1 << 16) + 65535)"
+		" t(task_id)",
+		true, 1, {INT8OID}
+	},
+	[SF_PLAN_TASK_OF] = {
+		"SELECT t.version_id, t.node FROM"
 		" (SELECT version_id, node FROM sopflow.task WHERE task_id = $1"
 		" UNION ALL SELECT version_id, node FROM sopflow.held WHERE task_id = $1"
 		" UNION ALL SELECT version_id, node FROM sopflow.offer WHERE task_id = $1"
 		" UNION ALL SELECT version_id, node FROM sopflow.dead WHERE task_id = $1"
-		" UNION ALL SELECT version_id, node FROM sopflow.history WHERE task_id = $1) t"
-		" JOIN sopflow.sop_version v USING (version_id)",
+		" UNION ALL SELECT version_id, node FROM sopflow.history WHERE task_id = $1) t LIMIT 1",
+		true, 1, {INT8OID}
+	},
+	[SF_PLAN_ENDED_RUN] = {
+		"SELECT r.event_at, r.started_at, r.sop_id, r.subject_id, r.context FROM sopflow.run r WHERE r.run_id = $1"
+		" UNION ALL SELECT r.event_at, r.started_at, r.sop_id, r.subject_id, r.context"
+		" FROM sopflow.run_history r WHERE r.run_id = $1 LIMIT 1",
 		true, 1, {INT8OID}
 	},
 	[SF_PLAN_PAUSE_SOP] = {

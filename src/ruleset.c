@@ -361,7 +361,7 @@ is_settled(const SfSetEntry *entry)
 }
 
 static void
-settle(SfSetEntry *entry)
+settle(SfSetEntry *entry, const SfRuleSetMaker *maker, void *arg)
 {
 	ListCell   *lc;
 	bool		new_statement = entry->statement != sf_clock_statement() ||
@@ -370,7 +370,8 @@ settle(SfSetEntry *entry)
 	/* what was committed before this statement began, also in an open transaction */
 	if (new_statement)
 		AcceptInvalidationMessages();
-	sf_pending_check(SF_PENDING_RULE_SET, entry->name);
+	if (maker == NULL)
+		sf_pending_check(SF_PENDING_RULE_SET, entry->name);
 	if (entry->edits != sf_pending_edits())
 	{
 		if (entry->tentative)
@@ -393,7 +394,12 @@ settle(SfSetEntry *entry)
 		!same_layout(linitial(entry->sets)))
 		entry->broken = true;
 	entry->moved = false;
-	if (entry->sets != NIL && entry->stale && new_statement && !entry->broken)
+	if (maker != NULL)
+	{
+		entry->stale = false;
+		entry->broken |= entry->sets != NIL && !maker->is_current(linitial(entry->sets), arg);
+	}
+	else if (entry->sets != NIL && entry->stale && new_statement && !entry->broken)
 	{
 		SfRuleSet  *set = linitial(entry->sets);
 		SfRevision	r = {0};
@@ -439,7 +445,7 @@ load_whole(const char *name)
 }
 
 static SfRuleSet *
-compile(SfSetEntry *entry)
+compile(SfSetEntry *entry, const SfRuleSetMaker *maker, void *arg)
 {
 	SfRuleSet  *set;
 	MemoryContext old;
@@ -448,7 +454,7 @@ compile(SfSetEntry *entry)
 	/* before reading: what comes while we read marks it again */
 	if (entry->sets == NIL)
 		entry->stale = false;
-	set = load_whole(entry->name);
+	set = maker != NULL ? maker->make(arg, CacheMemoryContext) : load_whole(entry->name);
 	set->entry = entry;
 	entry->tentative |= sf_pending_changed();
 	old = MemoryContextSwitchTo(CacheMemoryContext);
@@ -471,7 +477,7 @@ sf_ruleset_check(const char *name)
 	sf_plan_run(SF_PLAN_RULE_SET_REVISION, values, NULL, take_revision, &r);
 	forget_sets(entry);
 	if (r.found)
-		(void) compile(entry);
+		(void) compile(entry, NULL, NULL);
 	entry->broken = false;
 	entry->edits = sf_pending_edits();
 }
@@ -541,7 +547,7 @@ sf_ruleset_get(const char *name, Oid role)
 				 errmsg("rule set \"%.60s...\" does not exist", name)));
 	entry = find_entry(name);
 	if (!is_settled(entry))
-		settle(entry);
+		settle(entry, NULL, NULL);
 	foreach(lc, entry->sets)
 	{
 		set = lfirst(lc);
@@ -553,7 +559,24 @@ sf_ruleset_get(const char *name, Oid role)
 	}
 	if (OidIsValid(role))
 		demand_stored_right(name, role);
-	return compile(entry);
+	return compile(entry, NULL, NULL);
+}
+
+SfRuleSet *
+sf_ruleset_made(const char *key, const SfRuleSetMaker *maker, void *arg)
+{
+	SfSetEntry *entry = find_entry(key);
+	ListCell   *lc;
+
+	settle(entry, maker, arg);
+	foreach(lc, entry->sets)
+	{
+		SfRuleSet  *set = lfirst(lc);
+
+		if (!set->in_use)
+			return set;
+	}
+	return compile(entry, maker, arg);
 }
 
 uint64

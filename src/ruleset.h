@@ -247,6 +247,8 @@ typedef struct SfRuleSet
 	int			ntype_hashes;
 	uint32	   *type_hashes;	/* syscache hashes of these, and of facts and parameters */
 	struct SfSetEntry *entry;	/* of the cache */
+	bool		null_is_error;	/* in texts, where no default is given */
+	void	   *script;			/* what a set made otherwise is for; NULL: its rules */
 	bool		in_use;
 	SubTransactionId use_subid;
 	List	   *counted;		/* rules with counts to hand on */
@@ -263,6 +265,19 @@ extern void sf_ruleset_init(void);
  * another is compiled.
  */
 extern SfRuleSet *sf_ruleset_get(const char *name, Oid role);
+
+/*
+ * A set that comes from elsewhere, made by `make` in its own context and kept
+ * under a key that is no name of a rule set: 201 characters or more.
+ * is_current tells whether one that was made still is what it would be.
+ */
+typedef struct SfRuleSetMaker
+{
+	SfRuleSet  *(*make) (void *arg, MemoryContext parent);
+	bool		(*is_current) (SfRuleSet *set, void *arg);
+} SfRuleSetMaker;
+
+extern SfRuleSet *sf_ruleset_made(const char *key, const SfRuleSetMaker *maker, void *arg);
 
 /*
  * Rises when sets are forgotten: one that was got at another count, or in

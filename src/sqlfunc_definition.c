@@ -49,6 +49,7 @@ typedef enum SfTable
 	TABLE_ACTION,
 	TABLE_SOP,
 	TABLE_NODE,
+	TABLE_LINK,
 	TABLE_GRANT
 } SfTable;
 
@@ -63,6 +64,8 @@ table_of(Relation rel)
 		return TABLE_SOP;
 	if (strcmp(name, "sop_node") == 0)
 		return TABLE_NODE;
+	if (strcmp(name, "sop_link") == 0)
+		return TABLE_LINK;
 	return TABLE_GRANT;
 }
 
@@ -72,15 +75,19 @@ take_owner(HeapTuple tuple, TupleDesc desc, void *arg)
 	*(Oid *) arg = sf_row_oid(tuple, desc, 1);
 }
 
-/* lock the SOP, raise its revision, demand that the writer may change it */
+/*
+ * Lock the SOP, raise its revision, demand that the writer may change it.  What
+ * is written is read under his search_path from now on; NULL: he writes nothing.
+ */
 static void
-touch_sop(const char *sop_id)
+touch_sop(const char *sop_id, const char *path)
 {
-	Datum		values[1] = {CStringGetTextDatum(sop_id)};
+	Datum		values[2] = {CStringGetTextDatum(sop_id), path ? CStringGetTextDatum(path) : 0};
+	char		nulls[2] = {' ', path ? ' ' : 'n'};
 	Oid			owner = InvalidOid;
 
 	/* none: demand_parent says so, or the SOP is being deleted with its nodes */
-	if (sf_plan_run(SF_PLAN_SOP_TOUCH, values, NULL, take_owner, &owner) > 0)
+	if (sf_plan_run(SF_PLAN_SOP_TOUCH, values, nulls, take_owner, &owner) > 0)
 		sf_edit_demand_member(owner, "SOP", sop_id);
 	sf_check_later(sop_id);
 }
@@ -209,6 +216,16 @@ sop_row(Relation rel, HeapTuple old, HeapTuple new)
 					 errhint("Its name column can change; for another id, insert another SOP.")));
 		new = sf_edit_set(rel, new, "revision", next_revision(rel, old), false);
 	}
+	else
+	{
+		bool		isnull;
+
+		(void) sf_edit_column(rel, new, "search_path", &isnull);
+		if (isnull)
+			new = sf_edit_set(rel, new, "search_path",
+							  CStringGetTextDatum(GetConfigOption("search_path", false, false)),
+							  false);
+	}
 	sf_check_later(sop_id);
 	return new;
 }
@@ -219,10 +236,10 @@ node_row(Relation rel, HeapTuple old, HeapTuple new)
 	char	   *before = old ? sf_edit_text(rel, old, "sop_id") : NULL;
 	char	   *after = new ? sf_edit_text(rel, new, "sop_id") : NULL;
 
-	if (before != NULL)
-		touch_sop(before);
-	if (after != NULL && (before == NULL || strcmp(before, after) != 0))
-		touch_sop(after);
+	if (after != NULL)
+		touch_sop(after, GetConfigOption("search_path", false, false));
+	if (before != NULL && (after == NULL || strcmp(before, after) != 0))
+		touch_sop(before, NULL);
 	return new ? new : old;
 }
 
@@ -263,6 +280,7 @@ sopflow_definition_row(PG_FUNCTION_ARGS)
 		case TABLE_SOP:
 			return PointerGetDatum(sop_row(rel, old, new));
 		case TABLE_NODE:
+		case TABLE_LINK:
 			return PointerGetDatum(node_row(rel, old, new));
 		case TABLE_GRANT:
 			return PointerGetDatum(grant_row(rel, old, new));
@@ -278,7 +296,7 @@ sopflow_definition_row(PG_FUNCTION_ARGS)
 static void
 demand_parent(Relation rel, HeapTuple row)
 {
-	bool		node = table_of(rel) == TABLE_NODE;
+	bool		node = table_of(rel) == TABLE_NODE || table_of(rel) == TABLE_LINK;
 	const char *column_name = node ? "sop_id" : "action";
 	char	   *parent = sf_edit_text(rel, row, column_name);
 	Datum		names[1] = {CStringGetTextDatum(parent)};
@@ -315,7 +333,7 @@ sopflow_definition_after(PG_FUNCTION_ARGS)
 	HeapTuple	old = edit.old;
 	HeapTuple	new = edit.new;
 
-	if (table_of(rel) == TABLE_SOP || table_of(rel) == TABLE_NODE)
+	if (table_of(rel) == TABLE_SOP || table_of(rel) == TABLE_NODE || table_of(rel) == TABLE_LINK)
 		sf_definition_changed();
 	else
 		sf_action_changed();

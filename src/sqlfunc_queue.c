@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "delivery.h"
 #include "dispatch.h"
 #include "errors.h"
 #include "guc.h"
@@ -350,24 +351,12 @@ sopflow_extend(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(until);
 }
 
-static void
-take_jsonb(HeapTuple tuple, TupleDesc desc, void *arg)
-{
-	bool		isnull;
-	Datum		value = heap_getattr(tuple, 1, desc, &isnull);
-
-	if (!isnull)
-		*(Datum *) arg = PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
-}
-
 Datum
 sopflow_task_params(PG_FUNCTION_ARGS)
 {
-	Datum		params = (Datum) 0;
-	Datum		values[1] = {PG_GETARG_DATUM(0)};
+	Jsonb	   *params = sf_delivery_params(PG_GETARG_INT64(0));
 
-	sf_plan_run(SF_PLAN_TASK_PARAMS, values, NULL, take_jsonb, &params);
-	if (params == (Datum) 0)
+	if (params == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_DATUM(params);
+	PG_RETURN_JSONB_P(params);
 }

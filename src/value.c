@@ -92,6 +92,18 @@ text_value(SfRuleSet *set, SfValue *value)
 	return sf_output_text(&value->output, value->type, datum);
 }
 
+/* what stands for a null in a text */
+static const char *
+text_of_null(SfRuleSet *set, const SfTextPart *part)
+{
+	if (part->otherwise == NULL && set->null_is_error)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("\"{{%s}}\" is null", part->value->text),
+				 errhint("A default stands after a bar: {{%s|...}}.", part->value->text)));
+	return part->otherwise;
+}
+
 char *
 sf_ruleset_text(SfRuleSet *set, SfText *text)
 {
@@ -105,7 +117,7 @@ sf_ruleset_text(SfRuleSet *set, SfText *text)
 		if (part == NULL)
 			part = text_value(set, text->parts[i].value);
 		if (part == NULL)
-			part = text->parts[i].otherwise;
+			part = text_of_null(set, &text->parts[i]);
 		if (part != NULL)
 			appendStringInfoString(&buf, part);
 	}
@@ -124,9 +136,9 @@ push_text(SfRuleSet *set, SfText *text, JsonbParseState **state, JsonbIteratorTo
 		bool		isnull;
 		Datum		datum = sf_ruleset_value(set, value, &isnull);
 
-		if (!isnull || text->parts[0].otherwise == NULL)
+		sf_json_value(sf_output_json(&value->output, value->type, datum, isnull), &v);
+		if (v.type != jbvNull || text_of_null(set, &text->parts[0]) == NULL)
 		{
-			sf_json_value(sf_output_json(&value->output, value->type, datum, isnull), &v);
 			pushJsonbValue(state, token, &v);
 			return;
 		}

@@ -178,6 +178,24 @@ COMMENT ON COLUMN sopflow.holiday.calendar IS 'Calendar';
 COMMENT ON COLUMN sopflow.holiday.day IS 'Day that is closed as a whole';
 COMMENT ON COLUMN sopflow.holiday.name IS 'What is celebrated';
 
+CREATE TYPE sopflow.run_fact AS (
+	run_id			bigint,
+	sop_id			text,
+	version			int,
+	subject_id		text,
+	event_at		timestamptz,
+	started_at		timestamptz,
+	events			jsonb
+);
+COMMENT ON TYPE sopflow.run_fact IS 'The run as conditions and templates see it, under the name run';
+COMMENT ON COLUMN sopflow.run_fact.run_id IS 'Run';
+COMMENT ON COLUMN sopflow.run_fact.sop_id IS 'SOP';
+COMMENT ON COLUMN sopflow.run_fact.version IS 'Version of the SOP that the run goes through';
+COMMENT ON COLUMN sopflow.run_fact.subject_id IS 'Subject';
+COMMENT ON COLUMN sopflow.run_fact.event_at IS 'Time of the event that started the run';
+COMMENT ON COLUMN sopflow.run_fact.started_at IS 'When the run was written';
+COMMENT ON COLUMN sopflow.run_fact.events IS 'Contexts of the events that came since, as far as some node waits for them, by name';
+
 CREATE TABLE sopflow.sop_version (
 	version_id		int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	sop_id			text NOT NULL,
