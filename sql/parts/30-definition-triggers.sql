@@ -106,7 +106,7 @@ DECLARE
 	f regprocedure;
 BEGIN
 	EXECUTE format('GRANT USAGE ON SCHEMA sopflow TO %s', role);
-	EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON sopflow.action, sopflow.sop, sopflow.sop_node, sopflow.sop_link, sopflow.action_grant TO %s', role);
+	EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON sopflow.action, sopflow.calendar, sopflow.holiday, sopflow.sop, sopflow.sop_node, sopflow.sop_link, sopflow.action_grant TO %s', role);
 	EXECUTE format('GRANT SELECT ON sopflow.sop_version, sopflow.sops, sopflow.node_tasks TO %s', role);
 	EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON sopflow.rule_set, sopflow.rule_fact, sopflow.rule_quota, sopflow.rule_param, sopflow.rule_param_override, sopflow.rule_group, sopflow.rule, sopflow.rule_grant TO %s', role);
 	EXECUTE format('GRANT USAGE ON SEQUENCE sopflow.sop_node_seq, sopflow.rule_seq TO %s', role);
