@@ -169,7 +169,7 @@ document_print_yaml(const cJSON *value, FILE *stream)
 	yaml_emitter_set_unicode(&emitter, 1);
 	yaml_emitter_set_width(&emitter, -1);
 	ok = emit(&emitter, &event, yaml_stream_start_event_initialize(&event, YAML_UTF8_ENCODING)) &&
-		emit(&emitter, &event, yaml_document_start_event_initialize(&event, NULL, NULL, NULL, 0)) &&
+		emit(&emitter, &event, yaml_document_start_event_initialize(&event, NULL, NULL, NULL, 1)) &&
 		emit_value(&emitter, value) &&
 		emit(&emitter, &event, yaml_document_end_event_initialize(&event, 1)) &&
 		emit(&emitter, &event, yaml_stream_end_event_initialize(&event));

@@ -12,8 +12,12 @@
 #pragma weak relay_help
 
 static const Command commands[] = {
+	{"load", cmd_load, load_help, "make SOPs and what they use what files say"},
+	{"validate", cmd_validate, validate_help, "check files without loading them"},
+	{"export", cmd_export, export_help, "print SOPs as files"},
 	{"diagram", cmd_diagram, diagram_help, "print an SOP as a diagram"},
 	{"simulate", cmd_simulate, simulate_help, "print what an SOP would do, and when"},
+	{"ingest", cmd_ingest, ingest_help, "take in events from lines of JSON"},
 	{"tail", cmd_tail, tail_help, "print notifications and alerts as they come"},
 	{"relay", cmd_relay, relay_help, "deliver tasks and alerts to web servers, mail and programs"},
 };

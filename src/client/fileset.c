@@ -1,0 +1,319 @@
+/*
+ * fileset.c
+ *	  Files of definitions that are loaded together, and where in them the
+ *	  server finds faults.
+ *
+ * The server gets one array of all documents, so that the order of files does
+ * not matter, and names a fault's place as a path in that array.
+ */
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fileset.h"
+#include "print.h"
+
+/* the form in which load_sop() names places */
+#define PLACE_FIRST		"Path: "
+#define PLACE_MORE		"Also at "
+
+void
+fileset_fault(const char *path, int line, const char *what)
+{
+	fflush(stdout);
+	print_style(stderr, STYLE_BOLD);
+	print_text(stderr, path);
+	if (line > 0)
+		fprintf(stderr, ":%d", line);
+	fputs(": ", stderr);
+	print_plain(stderr);
+	print_style(stderr, STYLE_RED);
+	fputs("error: ", stderr);
+	print_plain(stderr);
+	while (*what != '\0')
+	{
+		size_t		len = strcspn(what, "\n");
+		char	   *text = client_format("%.*s", (int) len, what);
+
+		print_text(stderr, text);
+		fputc('\n', stderr);
+		free(text);
+		what += len;
+		if (*what == '\n')
+			what++;
+	}
+}
+
+static void
+add_part(FileSet *set, int document, int element)
+{
+	set->parts = client_realloc(set->parts, sizeof(Part) * (size_t) (set->part_count + 1));
+	set->parts[set->part_count++] = (Part) {set->file_count - 1, document, element};
+}
+
+bool
+fileset_parse(FileSet *set, const char *path, const char *text, size_t len)
+{
+	File	   *file;
+	int			line;
+	char	   *error;
+
+	set->files = client_realloc(set->files, sizeof(File) * (size_t) (set->file_count + 1));
+	file = &set->files[set->file_count++];
+	file->path = path;
+	if (!documents_parse(text, len, document_kind(path), &file->documents, &line, &error))
+	{
+		fileset_fault(path, line, error);
+		free(error);
+		return false;
+	}
+	for (int d = 0; d < file->documents.count; d++)
+	{
+		const cJSON *value = file->documents.items[d].value;
+		int			elements = cJSON_GetArraySize(value);
+
+		if (!cJSON_IsArray(value))
+			add_part(set, d, -1);
+		else
+		{
+			for (int e = 0; e < elements; e++)
+				add_part(set, d, e);
+		}
+	}
+	return true;
+}
+
+bool
+fileset_read(FileSet *set, char *const *paths, int count)
+{
+	bool		ok = true;
+	bool		progress = count > 20 && isatty(STDERR_FILENO) && !options.quiet;
+
+	memset(set, 0, sizeof(*set));
+	for (int i = 0; i < count; i++)
+	{
+		size_t		len;
+		char	   *error;
+		char	   *text = document_read(paths[i], &len, &error);
+
+		if (progress)
+			fprintf(stderr, "\rreading %d of %d files", i + 1, count);
+		if (text == NULL)
+		{
+			fileset_fault(paths[i], 0, error);
+			free(error);
+			ok = false;
+			continue;
+		}
+		ok = fileset_parse(set, strcmp(paths[i], "-") == 0 ? "standard input" : paths[i], text, len) && ok;
+		free(text);
+	}
+	if (progress)
+		fputs("\r\033[K", stderr);
+	return ok;
+}
+
+void
+fileset_free(FileSet *set)
+{
+	for (int i = 0; i < set->file_count; i++)
+		documents_free(&set->files[i].documents);
+	free(set->files);
+	free(set->parts);
+	memset(set, 0, sizeof(*set));
+}
+
+static char *
+fileset_json(const FileSet *set)
+{
+	cJSON	   *array = cJSON_CreateArray();
+	char	   *text;
+
+	for (int i = 0; i < set->part_count; i++)
+	{
+		const Part *part = &set->parts[i];
+		cJSON	   *value = set->files[part->file].documents.items[part->document].value;
+
+		if (part->element >= 0)
+			value = cJSON_GetArrayItem(value, part->element);
+		if (array == NULL || !cJSON_AddItemReferenceToArray(array, value))
+			client_fatal(EXIT_FAILED, "out of memory");
+	}
+	text = document_print(array, false);
+	cJSON_Delete(array);
+	return text;
+}
+
+/* The length of a path at the beginning of a text. */
+static size_t
+path_length(const char *text)
+{
+	bool		in_string = false;
+	size_t		len = 0;
+
+	for (; text[len] != '\0' && (in_string || text[len] != ':'); len++)
+	{
+		if (text[len] == '\\' && text[len + 1] != '\0')
+			len++;
+		else if (text[len] == '"')
+			in_string = !in_string;
+	}
+	return len;
+}
+
+/* Say what is wrong at a path of the server. */
+static void
+report_place(const FileSet *set, const char *path, size_t len, const char *what)
+{
+	char	   *copy = client_format("%.*s", (int) len, path);
+	const char *rest = copy;
+	char	   *end;
+	char	   *place;
+	long		number = -1;
+
+	/* the path of a part begins with $[n] */
+	if (strncmp(copy, "$[", 2) == 0)
+	{
+		number = strtol(copy + 2, &end, 10);
+		rest = *end == ']' ? end + 1 : end;
+	}
+	if (number < 0 || number >= set->part_count)
+		fileset_fault(set->files[0].path, 0, what);
+	else
+	{
+		const Part *part = &set->parts[number];
+		const File *file = &set->files[part->file];
+
+		place = part->element < 0 ? client_strdup(rest)
+			: client_format("[%d]%s", part->element, rest);
+		fileset_fault(file->path, lines_find(file->documents.items[part->document].lines, place), what);
+		free(place);
+	}
+	free(copy);
+}
+
+/* The faults that an error of the server holds; false where it names no place. */
+static bool
+report_faults(const FileSet *set, const PGresult *result)
+{
+	const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+	const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+	const char *what = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	static const char prefix[] = "file is not valid: ";
+	const char *path;
+	char	   *rest = client_strdup("");
+	char	   *text;
+	size_t		len;
+
+	if (detail == NULL || what == NULL || strncmp(detail, PLACE_FIRST, strlen(PLACE_FIRST)) != 0)
+	{
+		free(rest);
+		return false;
+	}
+	if (strncmp(what, prefix, strlen(prefix)) == 0)
+		what += strlen(prefix);
+
+	path = detail + strlen(PLACE_FIRST);
+	len = strcspn(path, "\n");
+	for (const char *line = path + len; *line != '\0';)
+	{
+		size_t		width;
+
+		line++;
+		width = strcspn(line, "\n");
+		if (strncmp(line, PLACE_MORE, strlen(PLACE_MORE)) != 0)
+		{
+			text = client_format("%s\n    %.*s", rest, (int) width, line);
+			free(rest);
+			rest = text;
+		}
+		line += width;
+	}
+	/* the sentence's full stop is none of the path */
+	if (len > 0 && path[len - 1] == '.')
+		len--;
+	text = client_format("%s%s%s%s", what, rest, hint ? "\n    hint: " : "", hint ? hint : "");
+	report_place(set, path, len, text);
+	free(text);
+	free(rest);
+
+	for (const char *line = strchr(path, '\n'); line != NULL; line = strchr(line, '\n'))
+	{
+		line++;
+		if (strncmp(line, PLACE_MORE, strlen(PLACE_MORE)) == 0)
+		{
+			size_t		width = strcspn(line, "\n");
+
+			path = line + strlen(PLACE_MORE);
+			len = path_length(path);
+			if (path + len < line + width)
+			{
+				width -= strlen(PLACE_MORE) + len + 1;
+				text = client_format("%.*s", (int) width - (path[len + 1] == ' '),
+									 path + len + 1 + (path[len + 1] == ' '));
+				report_place(set, path, len, text);
+				free(text);
+			}
+		}
+	}
+	return true;
+}
+
+/* The result, while a terminal is told that it takes long. */
+static PGresult *
+wait_for_result(PGconn *conn, int parts)
+{
+	bool		progress = isatty(STDERR_FILENO) && !options.quiet;
+	time_t		began = time(NULL);
+	bool		shown = false;
+	PGresult   *result;
+	PGresult   *next;
+
+	while (progress && PQisBusy(conn))
+	{
+		struct pollfd fd = {PQsocket(conn), POLLIN, 0};
+
+		if (poll(&fd, 1, 1000) > 0 && !PQconsumeInput(conn))
+			break;
+		if (PQisBusy(conn) && time(NULL) - began >= 1)
+		{
+			fprintf(stderr, "\rloading %d documents, %ld s", parts, (long) (time(NULL) - began));
+			shown = true;
+		}
+	}
+	if (shown)
+		fputs("\r\033[K", stderr);
+	result = PQgetResult(conn);
+	while ((next = PQgetResult(conn)) != NULL)
+		PQclear(next);
+	return result;
+}
+
+PGresult *
+fileset_load(const FileSet *set, PGconn *conn, int *code)
+{
+	char	   *json = fileset_json(set);
+	const char *params[1] = {json};
+	PGresult   *result = NULL;
+	char	   *error;
+
+	if (PQsendQueryParams(conn, "SELECT l.kind, l.name, l.change FROM sopflow.load_sop($1) l", 1,
+						  NULL, params, NULL, NULL, 0))
+		result = wait_for_result(conn, set->part_count);
+	free(json);
+	if (PQresultStatus(result) == PGRES_TUPLES_OK)
+		return result;
+	if (result != NULL && report_faults(set, result))
+		*code = EXIT_INVALID;
+	else
+	{
+		*code = client_lost(conn) ? EXIT_CONNECTION : EXIT_FAILED;
+		error = client_server_error(result, conn);
+		client_error("%s", error);
+		free(error);
+	}
+	PQclear(result);
+	return NULL;
+}
