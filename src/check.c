@@ -28,6 +28,7 @@
 #include "ident.h"
 #include "pending.h"
 #include "plan.h"
+#include "ruleset.h"
 #include "script.h"
 
 typedef struct SfDraft
@@ -55,7 +56,7 @@ static void fault(SfDraft *draft, const char *node_id, const char *column,
 static void
 fault(SfDraft *draft, const char *node_id, const char *column, const char *fmt,...)
 {
-	SfFault    *f = palloc(sizeof(SfFault));
+	SfFault    *f = palloc0(sizeof(SfFault));
 	StringInfoData buf;
 
 	initStringInfo(&buf);
@@ -446,9 +447,15 @@ names_of_refs(SfDraft *draft)
 }
 
 static void
-note_script_fault(const char *node_id, const char *column, const char *message, void *arg)
+note_script_fault(const SfRuleFault *found, void *arg)
 {
-	fault(arg, node_id, column, "%s", message);
+	SfDraft    *draft = arg;
+	SfFault    *f;
+
+	fault(draft, found->rule, found->column, "%s", found->message);
+	f = llast(draft->faults);
+	f->query = found->query;
+	f->position = found->position;
 }
 
 static void
@@ -559,6 +566,8 @@ report_faults(const char *sop_id, List *faults)
 			 errmsg("SOP \"%s\" is not valid: %s", sop_id, message.data),
 			 list_length(faults) > 1 ? errdetail("%s", detail.data) : 0,
 			 errhint("Write the whole SOP in one transaction, or set enabled = false until it is complete; sopflow.validate() lists what is wrong."),
+			 first->query ? internalerrquery(first->query) : 0,
+			 first->query ? internalerrposition(first->position) : 0,
 			 err_generic_string(PG_DIAG_SCHEMA_NAME, "sopflow"),
 			 err_generic_string(PG_DIAG_TABLE_NAME, first->node_id == NULL ? "sop" :
 								strstr(first->column, "_node") ? "sop_link" : "sop_node"),
@@ -625,6 +634,22 @@ check_and_publish(const char *sop_id)
 	values[2] = TimestampTzGetDatum(sf_clock_now());
 	sf_plan_run(SF_PLAN_SOP_PUBLISH, values, NULL, NULL, NULL);
 	sf_definition_changed();
+}
+
+SfVersion *
+sf_check_version(const char *sop_id, Oid *owner)
+{
+	SfDraft		draft;
+
+	if (!read_draft(&draft, sop_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("SOP \"%s\" does not exist", sop_id)));
+	*owner = draft.owner;
+	check_draft(&draft);
+	if (draft.faults != NIL)
+		report_faults(sop_id, draft.faults);
+	return draft.version;
 }
 
 void

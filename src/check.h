@@ -14,6 +14,8 @@ typedef struct SfFault
 	char	   *node_id;		/* NULL: the SOP itself */
 	const char *column;
 	char	   *message;
+	char	   *query;			/* the expression that it is in, or NULL, and the place there */
+	int			position;
 } SfFault;
 
 extern void sf_check_init(void);
@@ -29,5 +31,11 @@ extern void sf_check_one(const char *sop_id);
 
 /* everything wrong with the SOP, of SfFault, and its owner; an error if there is none such */
 extern List *sf_check_faults(const char *sop_id, Oid *owner);
+
+/*
+ * The version that the SOP would have, drafts too; an error where it is not
+ * valid.  Its version_id is 0.
+ */
+extern struct SfVersion *sf_check_version(const char *sop_id, Oid *owner);
 
 #endif							/* SF_CHECK_H */

@@ -392,7 +392,8 @@ resolve(SfVersion *version)
 		node->otherwise = find_node(names, n, node->otherwise_id);
 		count_edge(version, node->next);
 		count_edge(version, node->otherwise);
-		version->scripted |= node->condition != NULL || node->templated;
+		version->scripted |= node->condition != NULL || node->condition_rules != NULL ||
+			node->templated;
 		version->branches |= node->nlinks > 1 && node->type != SF_NODE_CONDITION;
 		version->waits |= node->type == SF_NODE_WAIT;
 		version->calls_sops |= node->type == SF_NODE_SOP;

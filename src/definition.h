@@ -83,7 +83,7 @@ typedef struct SfVersion
 	SfNode	   *nodes;
 	int			nlinks;
 	SfLink	   *links;			/* those of a node together, in their order */
-	bool		scripted;		/* there are expressions in it */
+	bool		scripted;		/* there are expressions in it, or it names rule sets */
 	bool		branches;		/* a run may have several tasks at a time in a graph */
 	bool		joins;			/* several edges lead to some node */
 	bool		waits;			/* some node waits for an event */

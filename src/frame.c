@@ -39,6 +39,7 @@ sf_frame_make(MemoryContext context, SfNameFn resolve, void *owner)
 	frame->context = context;
 	frame->resolve = resolve;
 	frame->owner = owner;
+	frame->noun = "rule set";
 	frame->maxslots = 16;
 	frame->slots = MemoryContextAllocZero(context, frame->maxslots * sizeof(SfSlot));
 	return frame;
@@ -402,13 +403,13 @@ column_reference(ParseState *pstate, ColumnRef *cref)
 	if (nparts == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("\"*\" is not allowed in an expression of a rule set"),
+				 errmsg("\"*\" is not allowed in an expression of a %s", frame->noun),
 				 errposition(position)));
 	if (!sf_frame_resolve(frame, parts, nparts, reader->below, position, &name))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("\"%s\" is no fact, field, parameter or quota of the rule set",
-						NameListToString(cref->fields)),
+				 errmsg("\"%s\" is no fact, field, parameter or quota of the %s",
+						NameListToString(cref->fields), frame->noun),
 				 errposition(position)));
 	return slot_var(frame, sf_frame_slot(frame, &name, JSONBOID), cref->location);
 }

@@ -94,6 +94,7 @@ struct SfFrame
 	SfSlot	   *slots;
 	SfNameFn	resolve;
 	void	   *owner;			/* whose frame it is, for `resolve` */
+	const char *noun;			/* what that is, for messages */
 	TupleTableSlot *row;		/* the flat row, once sealed */
 	uint64		changes;		/* counts changes by rules in this firing */
 	bool		incomplete;		/* in this firing: a fact without a query was not given */

@@ -92,6 +92,8 @@ sf_load_step(SfLoad *load, SfStep step, void *arg)
 	fault->rule = load->compile.rule ? pstrdup(load->compile.rule) : NULL;
 	fault->column = load->compile.column;
 	fault->message = error->message;
+	fault->query = error->internalquery;
+	fault->position = error->internalpos;
 	load->faults = lappend(load->faults, fault);
 }
 
@@ -669,6 +671,8 @@ load_set(SfLoad *load, const char *name)
 	else
 		sf_load_read_set(load);
 	set->frame = sf_frame_make(context, resolve_name, set);
+	if (load->source != NULL)
+		set->frame->noun = load->source->noun;
 	set->work = AllocSetContextCreate(context, "sopflow firing", ALLOCSET_DEFAULT_SIZES);
 	set->cleanup.func = free_plans;
 	set->cleanup.arg = set;

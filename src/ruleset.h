@@ -310,6 +310,8 @@ typedef struct SfRuleFault
 	char	   *rule;			/* NULL: the set itself */
 	const char *column;
 	char	   *message;
+	char	   *query;			/* the text that it is in, or NULL, and the place there */
+	int			position;
 } SfRuleFault;
 
 extern List *sf_ruleset_faults(const char *name, Oid *owner);

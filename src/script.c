@@ -290,7 +290,9 @@ sf_script_check(SfVersion *version, Oid owner, Oid subject_relation, const char 
 	{
 		SfRuleFault *f = lfirst(lc);
 
-		fault(f->rule, f->column ? f->column : "condition", f->message, arg);
+		if (f->column == NULL)
+			f->column = "condition";
+		fault(f, arg);
 	}
 	/* faults live in it; it goes with the caller's context */
 	(void) set;
@@ -326,7 +328,8 @@ script_is_current(SfRuleSet *set, void *arg)
 	SfVersion  *version = arg;
 	SfSop	   *sop = sf_definition_sop(version->sop_id);
 
-	return sop != NULL && sop->owner == set->owner &&
+	/* drafts share the number 0 */
+	return sop != NULL && version->version_id != 0 && sop->owner == set->owner &&
 		sop->subject_relation == ((SfScript *) set->script)->subject_relation;
 }
 
@@ -352,7 +355,8 @@ run_fact(const SfScript *script, const SfRun *run)
 	nulls[0] = run->run_id == 0;
 	values[1] = CStringGetTextDatum(run->sop_id);
 	values[2] = Int32GetDatum(run->version->version);
-	values[3] = CStringGetTextDatum(run->subject_id);
+	nulls[3] = run->subject_id == NULL;
+	values[3] = nulls[3] ? (Datum) 0 : CStringGetTextDatum(run->subject_id);
 	values[4] = TimestampTzGetDatum(run->event_at);
 	values[5] = TimestampTzGetDatum(run->started_at);
 	values[6] = PointerGetDatum(events);

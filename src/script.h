@@ -21,9 +21,9 @@ typedef enum SfVerdictOf
 	SF_IS_TRUE
 } SfVerdictOf;
 
-/* called for each thing that is wrong; node_id NULL: with the SOP itself */
-typedef void (*SfScriptFault) (const char *node_id, const char *column, const char *message,
-							   void *arg);
+/* called for each thing that is wrong; `rule` is the node, NULL: the SOP itself */
+struct SfRuleFault;
+typedef void (*SfScriptFault) (const struct SfRuleFault *fault, void *arg);
 
 /* compile everything that a draft says */
 extern void sf_script_check(SfVersion *version, Oid owner, Oid subject_relation,
