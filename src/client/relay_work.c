@@ -1,0 +1,654 @@
+/*
+ * relay_work.c
+ *	  What the relay says to the database: fetch, extend, done, failed.
+ *
+ * One statement at a time, the most urgent first: leases that would end,
+ * outcomes, then tasks for the target whose turn it is.  Only what may be
+ * started at once is fetched, so that no lease is hoarded.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+#include "protocol.h"
+#include "relay.h"
+#include "relay_db.h"
+#include "relay_json.h"
+
+#define MAX_BATCH		1000
+/* a lease is extended when this part of it has passed */
+#define EXTEND_AFTER	0.4
+/* after a refusal, an action is left alone for so long */
+#define BLOCKED_S		30
+#define ALERT_BATCH		500
+
+/* what is being reported, extended */
+static JobList batch;
+static bool refused;			/* not to be tried again as it is */
+static bool passing;			/* try again later */
+static double asked_at;
+
+/* what is being fetched */
+static Config *fetch_config;
+static Target *fetch_target;
+static Action *fetch_action;	/* the only one; NULL: several */
+static int	fetch_rows;
+
+static int	turn;				/* of the targets */
+static bool failures_first;
+static double next_extend;
+static LoopTimer extend_timer;
+static LoopTimer room_timer;
+static bool catch_up;
+static double warned_lost;
+static double warned_fetch;
+static double warned_report;
+
+static void
+wake(void *arg)
+{
+	/* the loop pumps after every turn */
+	(void) arg;
+}
+
+void
+work_expected(const char *payload)
+{
+	static const char *const key[] = {"action"};
+	Slice		text = {payload, payload ? strlen(payload) : 0};
+	Slice		value;
+	Text		name = {0};
+
+	if (payload != NULL)
+	{
+		if (!json_valid(payload, text.len) || !json_find(text, key, 1, &value))
+			return;
+		json_unquote(&name, value);
+	}
+	for (Action *action = relay_config->actions; action != NULL; action = action->next)
+		if (payload == NULL || strcmp(action->name, name.data) == 0)
+			action->spec->target->more = true;
+	text_free(&name);
+}
+
+void
+work_catch_up(void)
+{
+	catch_up = relay_config->alerts != NULL;
+}
+
+/* ---- outcomes ---- */
+
+static void
+give_back(void)
+{
+	while (batch.first != NULL)
+	{
+		Job		   *job = batch.first;
+
+		list_remove(&batch, job);
+		list_append(&relay_ended, job);
+	}
+}
+
+static void
+report_result(const PGresult *result)
+{
+	int			row = 0;
+	int			rows = PQntuples(result);
+	Job		   *next;
+
+	/* the accepted ids come in our order */
+	for (Job *job = batch.first; job != NULL; job = next)
+	{
+		next = job->next;
+		list_remove(&batch, job);
+		if (row < rows && strtoll(PQgetvalue(result, row, 0), NULL, 10) == job->id)
+			row++;
+		else if (!job->resent)
+		{
+			relay_lost_leases++;
+			relay_warn_rarely(&warned_lost, "the lease of task %" PRId64 " had ended before its delivery "
+							  "was reported; it comes again", job->id);
+		}
+		job_free(job);
+	}
+}
+
+static void
+report_failed(const char *sqlstate, const char *message)
+{
+	passing = db_may_pass(sqlstate);
+	refused = !passing;
+	relay_warn_rarely(&warned_report, "outcomes could not be reported: %s", message);
+}
+
+static void
+report_ended(void)
+{
+	Job		   *job = batch.first;
+
+	if (job != NULL && refused && job->alone)
+	{
+		/* once more without what may be the cause */
+		if (job->text != NULL)
+		{
+			free(job->text);
+			job->text = NULL;
+		}
+		else
+		{
+			list_remove(&batch, job);
+			relay_warn("the outcome of task %" PRId64 " could not be reported", job->id);
+			relay_lost_leases++;
+			job_free(job);
+		}
+	}
+	else if (refused)
+		for (job = batch.first; job != NULL; job = job->next)
+			job->alone = true;
+	if (passing)
+		db_pause(0.25);
+	give_back();
+}
+
+static void
+report_lost(void)
+{
+	for (Job *job = batch.first; job != NULL; job = job->next)
+		job->resent = true;
+	give_back();
+}
+
+static const DbStatement report = {report_result, report_failed, report_ended, report_lost};
+
+static void
+add_number(Text *array, int64_t number)
+{
+	text_format(array, "%c%" PRId64, array->len == 0 ? '{' : ',', number);
+}
+
+/* outcomes of one kind; of one that was refused in a batch, that one alone */
+static bool
+gather(bool done)
+{
+	Job		   *next;
+
+	for (Job *job = relay_ended.first; job != NULL && batch.count < MAX_BATCH; job = next)
+	{
+		next = job->next;
+		if ((job->outcome == RELAY_DONE) != done || (job->alone && batch.count > 0))
+			continue;
+		list_remove(&relay_ended, job);
+		list_append(&batch, job);
+		if (job->alone)
+			break;
+	}
+	return batch.count > 0;
+}
+
+static void
+send_done(void)
+{
+	Text		ids = {0};
+	Text		tokens = {0};
+	Text		results = {0};
+
+	for (Job *job = batch.first; job != NULL; job = job->next)
+	{
+		add_number(&ids, job->id);
+		add_number(&tokens, job->token);
+		text_array_element(&results, job->text);
+	}
+	text_array_end(&ids);
+	text_array_end(&tokens);
+	text_array_end(&results);
+	db_send(&report, "SELECT sopflow.ack_many($1::bigint[], $2::bigint[], $3::jsonb[])", 3,
+			(const char *const[]) {ids.data, tokens.data, results.data});
+	text_free(&ids);
+	text_free(&tokens);
+	text_free(&results);
+}
+
+static void
+send_failed(void)
+{
+	Text		arrays[5] = {0};
+
+	for (Job *job = batch.first; job != NULL; job = job->next)
+	{
+		char	   *wait = job->retry_in >= 0 ? client_format("%.3f s", job->retry_in) : NULL;
+
+		add_number(&arrays[0], job->id);
+		add_number(&arrays[1], job->token);
+		text_array_element(&arrays[2], job->text ? job->text : "the delivery failed");
+		text_array_element(&arrays[3], wait);
+		text_array_element(&arrays[4], job->outcome == RELAY_RETRY ? "t" : "f");
+		free(wait);
+	}
+	for (int i = 0; i < 5; i++)
+		text_array_end(&arrays[i]);
+	db_send(&report, "SELECT sopflow.nack_many($1::bigint[], $2::bigint[], $3::text[], $4::interval[],"
+			" $5::bool[])", 5,
+			(const char *const[]) {arrays[0].data, arrays[1].data, arrays[2].data, arrays[3].data,
+		arrays[4].data});
+	for (int i = 0; i < 5; i++)
+		text_free(&arrays[i]);
+}
+
+static bool
+send_outcomes(void)
+{
+	bool		done;
+
+	/* by turns, so that neither kind waits for the end of the other */
+	if (relay_ended.count == 0 || (!gather(!failures_first) && !gather(failures_first)))
+		return false;
+	done = batch.first->outcome == RELAY_DONE;
+	failures_first = done;
+	refused = passing = false;
+	if (done)
+		send_done();
+	else
+		send_failed();
+	return true;
+}
+
+/* ---- leases ---- */
+
+static Job *
+find_job(int64_t id)
+{
+	for (Job *job = relay_jobs.first; job != NULL; job = job->next)
+		if (!job->alert && job->id == id)
+			return job;
+	return NULL;
+}
+
+static void
+extend_result(const PGresult *result)
+{
+	for (int row = 0; row < PQntuples(result); row++)
+	{
+		Job		   *job = find_job(strtoll(PQgetvalue(result, row, 0), NULL, 10));
+
+		/* it may have ended meanwhile, or be here again with another token */
+		if (job == NULL || !job->extending)
+			continue;
+		job->extending = false;
+		if (*PQgetvalue(result, row, 1) == 't')
+		{
+			job->lease_end = asked_at + job->lease;
+			job->extend_at = asked_at + job->lease * EXTEND_AFTER;
+		}
+		else
+		{
+			relay_warn_rarely(&warned_lost, "the lease of task %" PRId64 " has ended during its delivery",
+							  job->id);
+			job->lost = true;
+		}
+	}
+}
+
+static void
+extend_failed(const char *sqlstate, const char *message)
+{
+	(void) sqlstate;
+	relay_warn_rarely(&warned_report, "leases could not be extended: %s", message);
+}
+
+/* those that were not answered for are asked for again soon */
+static void
+extend_ended(void)
+{
+	next_extend = INFINITY;
+	for (Job *job = relay_jobs.first; job != NULL; job = job->next)
+	{
+		if (job->extending)
+			job->extend_at = loop_now() + job->lease * 0.1;
+		job->extending = false;
+		if (!job->alert && !job->lost && job->extend_at < next_extend)
+			next_extend = job->extend_at;
+	}
+	if (next_extend < INFINITY)
+		loop_timer_set(&extend_timer, next_extend, wake, NULL);
+}
+
+static const DbStatement extension = {extend_result, extend_failed, extend_ended, extend_ended};
+
+static int
+by_id(const void *a, const void *b)
+{
+	int64_t		x = (*(Job *const *) a)->id;
+	int64_t		y = (*(Job *const *) b)->id;
+
+	return x < y ? -1 : x > y;
+}
+
+/* In the order of their runs: the server locks these one after the other. */
+static bool
+send_extensions(void)
+{
+	Job		  **jobs;
+	int			n = 0;
+	Text		ids = {0};
+	Text		tokens = {0};
+	Text		leases = {0};
+
+	if (relay_jobs.count == 0 || loop_now() < next_extend)
+		return false;
+	jobs = client_alloc((size_t) relay_jobs.count * sizeof(Job *));
+	for (Job *job = relay_jobs.first; job != NULL; job = job->next)
+		if (!job->alert && !job->lost && job->extend_at <= loop_now() + job->lease * 0.05)
+			jobs[n++] = job;
+	if (n == 0)
+	{
+		free(jobs);
+		extend_ended();
+		return false;
+	}
+	qsort(jobs, (size_t) n, sizeof(Job *), by_id);
+	for (int i = 0; i < n; i++)
+	{
+		jobs[i]->extending = true;
+		add_number(&ids, jobs[i]->id);
+		add_number(&tokens, jobs[i]->token);
+		text_format(&leases, "%c%.3f", leases.len == 0 ? '{' : ',', jobs[i]->lease);
+	}
+	text_array_end(&ids);
+	text_array_end(&tokens);
+	text_array_end(&leases);
+	asked_at = loop_now();
+	db_send(&extension, "SELECT t.id, sopflow.extend(t.id, t.token, t.lease * interval '1 second') IS NOT"
+			" NULL FROM unnest($1::bigint[], $2::bigint[], $3::float8[]) AS t (id, token, lease)", 3,
+			(const char *const[]) {ids.data, tokens.data, leases.data});
+	text_free(&ids);
+	text_free(&tokens);
+	text_free(&leases);
+	free(jobs);
+	return true;
+}
+
+/* ---- tasks ---- */
+
+enum
+{
+	TASK_ID, LEASE_TOKEN, RUN_ID, SOP_ID, NODE_ID, SUBJECT_ID, ACTION, PARAMS, CONTEXT, ATTEMPT, DUE_AT,
+	LEASE_LEFT
+};
+
+static const char fetch_sql[] =
+	"SELECT w.task_id, w.lease_token, w.run_id, w.sop_id, w.node_id, w.subject_id, w.action, w.params,"
+	" w.context, w.attempt, pg_catalog.to_jsonb(w.due_at), extract(epoch FROM w.lease_until - sopflow.now())"
+	" FROM sopflow.fetch($1::text[], $2::int, $3::interval) AS w";
+
+/* as a broadcast's payload has it, and the context */
+static char *
+document_of(const PGresult *tasks, int row)
+{
+	static const struct
+	{
+		const char *key;
+		int			column;
+	}			strings[] = {{"sop", SOP_ID}, {"node", NODE_ID}, {"subject", SUBJECT_ID}, {"action", ACTION}};
+	Text		text = {0};
+
+	text_format(&text, "{\"v\":%d,\"type\":\"task\",\"task_id\":%s,\"run_id\":%s", SF_PROTOCOL_VERSION,
+				PQgetvalue(tasks, row, TASK_ID), PQgetvalue(tasks, row, RUN_ID));
+	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
+	{
+		text_format(&text, ",\"%s\":", strings[i].key);
+		text_json_string(&text, PQgetvalue(tasks, row, strings[i].column));
+	}
+	text_format(&text, ",\"params\":%s,\"context\":%s,\"attempt\":%s,\"due_at\":%s}",
+				PQgetisnull(tasks, row, PARAMS) ? "null" : PQgetvalue(tasks, row, PARAMS),
+				PQgetisnull(tasks, row, CONTEXT) ? "null" : PQgetvalue(tasks, row, CONTEXT),
+				PQgetvalue(tasks, row, ATTEMPT), PQgetvalue(tasks, row, DUE_AT));
+	return text_take(&text);
+}
+
+static void
+fetch_result(const PGresult *tasks)
+{
+	fetch_rows = PQntuples(tasks);
+	db_fetched += fetch_rows;
+	for (int row = 0; row < fetch_rows; row++)
+	{
+		const char *name = PQgetvalue(tasks, row, ACTION);
+		Action	   *action = fetch_config->actions;
+		Job		   *job;
+
+		while (action != NULL && strcmp(action->name, name) != 0)
+			action = action->next;
+		if (action == NULL)
+			continue;			/* we did not ask for it */
+		job = job_new(fetch_config, action->spec, strtoll(PQgetvalue(tasks, row, TASK_ID), NULL, 10),
+					  atoi(PQgetvalue(tasks, row, ATTEMPT)), document_of(tasks, row));
+		job->token = strtoll(PQgetvalue(tasks, row, LEASE_TOKEN), NULL, 10);
+		job->lease = strtod(PQgetvalue(tasks, row, LEASE_LEFT), NULL);
+		if (job->lease < 0.001)
+			job->lease = 0.001;
+		/* counted from when it was asked for: rather too early than too late */
+		job->lease_end = asked_at + job->lease;
+		job->extend_at = asked_at + job->lease * EXTEND_AFTER;
+		if (job->extend_at < next_extend || relay_jobs.count == 0)
+		{
+			next_extend = job->extend_at;
+			loop_timer_set(&extend_timer, next_extend, wake, NULL);
+		}
+		job_submit(job);
+	}
+}
+
+static void
+fetch_failed(const char *sqlstate, const char *message)
+{
+	passing = db_may_pass(sqlstate);
+	refused = !passing;
+	fetch_rows = 0;
+	if (fetch_action != NULL || passing)
+		relay_warn_rarely(refused ? &fetch_action->warned : &warned_fetch,
+						  "tasks%s%s%s could not be fetched: %s", fetch_action ? " of action \"" : "",
+						  fetch_action ? fetch_action->name : "", fetch_action ? "\"" : "", message);
+}
+
+static void
+fetch_over(void)
+{
+	if (fetch_config != NULL)
+		config_release(fetch_config);
+	fetch_config = NULL;
+	fetch_target = NULL;
+	fetch_action = NULL;
+}
+
+static void
+fetch_ended(void)
+{
+	Target	   *target = fetch_target;
+
+	/* until nothing comes: what was passed by rings no second time */
+	if (fetch_rows > 0 || passing)
+		target->more = true;
+	if (refused && fetch_action != NULL)
+		fetch_action->blocked_until = loop_now() + BLOCKED_S;
+	if (refused && target->probe == 0)
+	{
+		/* find out for which action */
+		target->probe = 1;
+		target->more = true;
+	}
+	else if (target->probe > 0 && (refused || fetch_rows == 0))
+	{
+		target->probe++;
+		target->more = true;
+	}
+	if (passing)
+		db_pause(0.25);
+	fetch_over();
+}
+
+static const DbStatement fetch = {fetch_result, fetch_failed, fetch_ended, fetch_over};
+
+/* the actions of the target to fetch for, as an array; NULL: none now */
+static char *
+actions_of(Target *target)
+{
+	Text		names = {0};
+	int			n = 0;
+	int			count = 0;
+	Action	   *last = NULL;
+
+	for (Action *action = relay_config->actions; action != NULL; action = action->next)
+	{
+		if (action->spec->target != target)
+			continue;
+		n++;
+		if (action->blocked_until > loop_now() || (target->probe > 0 && n != target->probe))
+			continue;
+		text_array_element(&names, action->name);
+		last = action;
+		count++;
+	}
+	/* each was tried alone: those that may be fetched go together again */
+	if (target->probe > n)
+		target->probe = 0;
+	fetch_action = count == 1 ? last : NULL;
+	if (count == 0)
+	{
+		text_free(&names);
+		return NULL;
+	}
+	text_array_end(&names);
+	return text_take(&names);
+}
+
+static bool
+send_fetch(Target *target, int room)
+{
+	char	   *names = actions_of(target);
+	char		count[16];
+	char		lease[32];
+
+	if (names == NULL)
+	{
+		/* the next one is probed, or nothing may be fetched until the next look */
+		target->more = target->probe > 0;
+		if (target->probe > 0)
+			target->probe++;
+		return false;
+	}
+	snprintf(count, sizeof(count), "%d", room < relay_config->batch ? room : relay_config->batch);
+	snprintf(lease, sizeof(lease), "%.3f s", relay_config->lease);
+	fetch_config = relay_config;
+	fetch_config->users++;
+	fetch_target = target;
+	fetch_rows = 0;
+	refused = passing = false;
+	target->more = false;
+	asked_at = loop_now();
+	db_fetches++;
+	db_send(&fetch, fetch_sql, 3,
+			(const char *const[]) {names, count, relay_config->lease > 0 ? lease : NULL});
+	free(names);
+	return true;
+}
+
+static bool
+send_fetches(void)
+{
+	double		soonest = INFINITY;
+	int			i = 0;
+
+	if (relay_draining)
+		return false;
+	/* twice round, to begin behind the last one */
+	for (int round = 0; round < 2; round++)
+	{
+		i = 0;
+		for (Target *target = relay_config->targets; target != NULL; target = target->next, i++)
+		{
+			double		when;
+			int			room;
+
+			if (!target->more || (round == 0 ? i < turn : i >= turn))
+				continue;
+			room = target_room(target, &when);
+			if (room > 0 && send_fetch(target, room))
+			{
+				turn = i + 1;
+				return true;
+			}
+			if (when > 0 && when < soonest)
+				soonest = when;
+		}
+	}
+	if (soonest < INFINITY)
+		loop_timer_set(&room_timer, soonest, wake, NULL);
+	return false;
+}
+
+/* ---- alerts that were missed ---- */
+
+static int	caught_rows;
+
+static void
+alerts_result(const PGresult *result)
+{
+	caught_rows = PQntuples(result);
+	for (int row = 0; row < caught_rows; row++)
+	{
+		if (alerts_last() > 0 && !PQgetisnull(result, row, 1))
+			alerts_caught_up(PQgetvalue(result, row, 1));
+		else
+			alerts_begin_after(strtoll(PQgetvalue(result, row, 0), NULL, 10));
+	}
+}
+
+static void
+alerts_failed(const char *sqlstate, const char *message)
+{
+	(void) sqlstate;
+	if (relay_config->alert_state != NULL)
+		relay_warn("earlier alerts could not be read: %s", message);
+	else
+		relay_debug("earlier alerts could not be read: %s", message);
+}
+
+static void
+alerts_over(void)
+{
+	if (caught_rows == ALERT_BATCH)
+		catch_up = true;
+}
+
+static const DbStatement alerts = {alerts_result, alerts_failed, alerts_over, NULL};
+
+static bool
+send_catch_up(void)
+{
+	char		last[32];
+
+	if (!catch_up)
+		return false;
+	catch_up = false;
+	caught_rows = 0;
+	snprintf(last, sizeof(last), "%" PRId64, alerts_last());
+	if (alerts_last() == 0)
+		db_send(&alerts, "SELECT coalesce(max(alert_id), 0), NULL FROM sopflow.alerts", 0, NULL);
+	else
+		db_send(&alerts, "SELECT alert_id, jsonb_build_object('v', 1, 'type', 'alert', 'alert_id', alert_id,"
+				" 'kind', kind, 'action', action, 'sop', sop_id, 'task_id', task_id, 'message',"
+				" \"left\"(message, 1500), 'raised_at', raised_at) FROM sopflow.alerts"
+				" WHERE alert_id > $1::bigint ORDER BY alert_id LIMIT 500", 1,
+				(const char *const[]) {last});
+	return true;
+}
+
+void
+work_pump(void)
+{
+	(void) (send_extensions() || send_catch_up() || send_outcomes() || send_fetches());
+}
