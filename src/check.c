@@ -624,6 +624,8 @@ check_and_publish(const char *sop_id)
 	if (!draft.enabled)
 		return;					/* a draft is taken as it is */
 	lock_actions(&draft);
+	if (draft.version->calendar != NULL)
+		sf_calendar_lock(draft.version->calendar);
 	refs[0] = names_of_refs(&draft);
 	if (refs[0] != (Datum) 0)
 		sf_plan_run(SF_PLAN_SOP_REFS_LOCK, refs, NULL, NULL, NULL);
