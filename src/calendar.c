@@ -27,6 +27,8 @@
 #include "utils/timestamp.h"
 
 #include "calendar.h"
+#include "clock.h"
+#include "compat.h"
 #include "ident.h"
 #include "plan.h"
 
@@ -290,8 +292,15 @@ load_calendar(HeapTuple tuple, TupleDesc desc, void *arg)
 static void
 forget_outdated(void)
 {
+	static TimestampTz statement = 0;
+	static LocalTransactionId lxid = InvalidLocalTransactionId;
 	HASHCTL		ctl = {.keysize = sizeof(uint64), .entrysize = sizeof(SfCalendarEntry)};
 
+	/* what was committed before this statement began, also in an open transaction */
+	if (statement != sf_clock_statement() || lxid != sf_local_xid())
+		AcceptInvalidationMessages();
+	statement = sf_clock_statement();
+	lxid = sf_local_xid();
 	if (calendars_valid)
 		return;
 	/* what was handed out stays until the transaction ends */

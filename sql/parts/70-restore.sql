@@ -43,6 +43,14 @@ BEGIN
 		RETURN NEXT;
 	END LOOP;
 	DELETE FROM sopflow.action_grant g WHERE NOT EXISTS (SELECT FROM sopflow.action a WHERE a.action = g.action);
+	FOR s IN WITH gone AS (DELETE FROM sopflow.holiday h WHERE NOT EXISTS (SELECT FROM sopflow.calendar c WHERE c.calendar = h.calendar)
+			RETURNING h.calendar)
+		SELECT g.calendar, count(*) AS holidays FROM gone g GROUP BY 1 ORDER BY 1
+	LOOP
+		sop_id := NULL;
+		message := format('calendar "%s" does not exist, its holidays were deleted: %s', s.calendar, s.holidays);
+		RETURN NEXT;
+	END LOOP;
 	-- and whose rule set or parameter; a set that loses something is not checked
 	-- for it at commit, but below
 	PERFORM set_config('sopflow.restoring', 'on', true);
@@ -82,6 +90,16 @@ BEGIN
 		EXCEPTION WHEN OTHERS THEN
 			UPDATE sopflow.sop x SET enabled = false WHERE x.sop_id = s.sop_id;
 			sop_id := s.sop_id;
+			message := SQLERRM;
+			RETURN NEXT;
+		END;
+	END LOOP;
+	-- these stay, as open as can be where they are wrong
+	FOR s IN SELECT x.calendar FROM sopflow.calendar x ORDER BY x.calendar LOOP
+		BEGIN
+			PERFORM sopflow.check_calendar(s.calendar);
+		EXCEPTION WHEN OTHERS THEN
+			sop_id := NULL;
 			message := SQLERRM;
 			RETURN NEXT;
 		END;
