@@ -275,13 +275,7 @@ BEGIN
 	IF fault IS NOT NULL THEN
 		PERFORM sopflow.sop_file_fault(place, format('"%s" %s', key, fault), hint);
 	END IF;
-	IF word = 'relation' THEN
-		IF sopflow.sop_file_relation(v, search) IS NULL THEN
-			PERFORM sopflow.sop_file_fault(place, format('"%s": relation "%s" does not exist', key, v));
-		END IF;
-		RETURN to_jsonb(sopflow.sop_file_relation(v, search));
-	END IF;
-	IF word NOT IN ('interval', 'date', 'function') THEN
+	IF word NOT IN ('interval', 'date', 'function', 'relation') THEN
 		RETURN CASE word
 			WHEN 'integer' THEN to_jsonb(v::numeric::int)
 			WHEN 'retries' THEN to_jsonb(v::numeric::int + 1)
@@ -296,12 +290,19 @@ BEGIN
 		IF word = 'function' THEN
 			PERFORM parse_ident(v);
 			RETURN value;
+		ELSIF word = 'relation' THEN
+			IF sopflow.sop_file_relation(v, search) IS NULL THEN
+				PERFORM sopflow.sop_file_fault(place, format('"%s": relation "%s" does not exist', key, v));
+			END IF;
+			RETURN to_jsonb(sopflow.sop_file_relation(v, search));
 		END IF;
 		RETURN CASE word WHEN 'interval' THEN to_jsonb(v::interval::text) ELSE to_jsonb(v::date::text) END;
 	EXCEPTION WHEN data_exception THEN
 		PERFORM sopflow.sop_file_fault(place, format('"%s" is "%s", and must be %s', key, v,
 			CASE word WHEN 'interval' THEN 'an interval such as "24h" or "3 days"'
 				WHEN 'date' THEN 'a day of the form YYYY-MM-DD' ELSE 'the name of a function' END));
+		WHEN insufficient_privilege THEN
+			RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = SQLERRM, DETAIL = format('Path: %s.', place);
 	END;
 END
 $$;
@@ -491,6 +492,7 @@ BEGIN
 		places := places || h.place;
 	END LOOP;
 	PERFORM sopflow.sop_file_unique(ARRAY(SELECT e.h->>'day' FROM jsonb_array_elements(holidays) WITH ORDINALITY e(h, n) ORDER BY e.n), places, 'holiday');
+	SELECT coalesce(jsonb_agg(e.h ORDER BY e.h->>'day'), '[]') INTO holidays FROM jsonb_array_elements(holidays) e(h);
 	RETURN ROW('calendar', given->>'calendar', place, object, given - 'holidays', holidays, NULL)::sopflow.sop_file_item;
 END
 $$;
@@ -592,7 +594,7 @@ AS $$
 				WHEN x.type = 'time' THEN to_jsonb(regexp_replace(row_value->>x.column_name, '^(\d\d:\d\d):00$', '\1'))
 				WHEN x.type = 'relation' THEN coalesce((SELECT to_jsonb(format('%I.%I', n.nspname, c.relname))
 					FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-					WHERE c.oid = (row_value->>x.column_name)::regclass), row_value->x.column_name)
+					WHERE c.oid = CASE WHEN row_value->>x.column_name !~ '^\d+$' THEN (row_value->>x.column_name)::regclass END), row_value->x.column_name)
 				ELSE row_value->x.column_name
 			END AS value
 		FROM sopflow.sop_file_keys($1) x WHERE x.column_name IS NOT NULL ORDER BY x.column_name, x.n) k

@@ -267,37 +267,32 @@ END
 $$;
 COMMENT ON FUNCTION sopflow.sop_file_lock(text, text) IS 'Locks what a file changes; false where there is none that the caller may change';
 
--- What is as the file says is not even locked.
+-- An item that the caller may not change is no fault where it is as the file says.
 CREATE FUNCTION sopflow.sop_file_load_item(item sopflow.sop_file_item, search text) RETURNS text
 	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+	locked bool;
 	stored jsonb;
 BEGIN
 	FOR attempt IN 1..3 LOOP
+		locked := sopflow.sop_file_lock(item.kind, item.name);
 		stored := sopflow.sop_file_stored(item.kind, item.name);
 		IF sopflow.sop_file_canonical(item.kind, stored)::text
 			= sopflow.sop_file_canonical(item.kind, sopflow.sop_file_wanted(item, stored))::text
 		THEN
 			RETURN 'unchanged';
-		END IF;
-		IF stored IS NOT NULL AND sopflow.sop_file_lock(item.kind, item.name) THEN
-			stored := sopflow.sop_file_stored(item.kind, item.name);
-			IF sopflow.sop_file_canonical(item.kind, stored)::text
-				= sopflow.sop_file_canonical(item.kind, sopflow.sop_file_wanted(item, stored))::text
-			THEN
-				RETURN 'unchanged';
-			END IF;
+		ELSIF locked THEN
 			PERFORM sopflow.sop_file_update(item, stored, search);
 			RETURN 'changed';
-		END IF;
-		IF sopflow.sop_file_insert(item, search) THEN
+		ELSIF sopflow.sop_file_insert(item, search) THEN
 			RETURN 'created';
 		END IF;
 	END LOOP;
 	RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
-		MESSAGE = format('permission denied for %s "%s"', sopflow.sop_file_word(item.kind), item.name);
+		MESSAGE = format('permission denied for %s "%s"', sopflow.sop_file_word(item.kind), item.name),
+		HINT = 'It belongs to another role: load it as a member of that, or give it another name.';
 END
 $$;
 COMMENT ON FUNCTION sopflow.sop_file_load_item(sopflow.sop_file_item, text) IS 'Makes an action, a calendar or an SOP what a file says; tells whether it was created, changed or left unchanged';
@@ -326,8 +321,25 @@ COMMENT ON FUNCTION sopflow.sop_file_load_rules(sopflow.sop_file_item, text) IS 
 -- Faults that come to light behind the reading, with their paths.
 -- ---------------------------------------------------------------------------
 
+-- A fault names the node that a link leaves, and in its message the one that it
+-- leads to, or neither where it has but one.
+CREATE FUNCTION sopflow.sop_file_link_place(item sopflow.sop_file_item, from_node text, column_name text, message text) RETURNS text
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH link AS (
+		SELECT e.n - 1 AS n, strpos(message, format('"%s"', e.link->>'to_node')) > 0 AS is_named
+		FROM jsonb_array_elements(item.links) WITH ORDINALITY e(link, n)
+		WHERE e.link->>'from_node' = $2 AND (column_name <> 'condition' OR e.link->>'condition' IS NOT NULL)
+	)
+	SELECT item.place || '.links' || coalesce((SELECT format('[%s].%s', min(l.n), CASE column_name WHEN 'condition' THEN 'condition'
+			WHEN 'from_node' THEN 'from' ELSE 'to' END)
+		FROM link l WHERE l.is_named = (SELECT bool_or(m.is_named) FROM link m) HAVING count(*) = 1), '')
+$$;
+COMMENT ON FUNCTION sopflow.sop_file_link_place(sopflow.sop_file_item, text, text, text) IS 'Path of a link in a file';
+
 -- `part` is a node of an SOP or a rule of a set; null: the item itself.
-CREATE FUNCTION sopflow.sop_file_place(item sopflow.sop_file_item, part text, column_name text) RETURNS text
+CREATE FUNCTION sopflow.sop_file_place(item sopflow.sop_file_item, part text, column_name text, message text) RETURNS text
 	LANGUAGE plpgsql STABLE
 	SET search_path = pg_catalog, pg_temp
 AS $$
@@ -356,6 +368,11 @@ BEGIN
 		SELECT format('%s.nodes[%s]', base, e.n - 1), object->'nodes'->(e.n - 1)::int INTO base, object
 			FROM jsonb_array_elements(item.nodes) WITH ORDINALITY e(node, n) WHERE e.node->>'node_id' = part;
 		kind := 'node';
+		IF column_name IN ('from_node', 'to_node') OR column_name = 'condition' AND object->>'condition' IS NULL
+			AND jsonb_path_exists(item.links, '$[*] ? (@.from_node == $from)', jsonb_build_object('from', part))
+		THEN
+			RETURN sopflow.sop_file_link_place(item, part, column_name, message);
+		END IF;
 	ELSIF kind = 'sop' AND column_name = 'node_id' THEN
 		RETURN base || '.nodes';
 	END IF;
@@ -364,7 +381,7 @@ BEGIN
 	RETURN CASE WHEN key IS NULL THEN coalesce(base, item.place) ELSE sopflow.sop_file_path(base, key) END;
 END
 $$;
-COMMENT ON FUNCTION sopflow.sop_file_place(sopflow.sop_file_item, text, text) IS 'Path of a column in a file';
+COMMENT ON FUNCTION sopflow.sop_file_place(sopflow.sop_file_item, text, text, text) IS 'Path of a column in a file';
 
 CREATE FUNCTION sopflow.sop_file_check(item sopflow.sop_file_item) RETURNS void
 	LANGUAGE plpgsql VOLATILE
@@ -389,11 +406,11 @@ BEGIN
 		what := format('%scolumn "%s": %s', CASE WHEN f.part IS NULL THEN '' ELSE format('%s "%s", ', f.word, f.part) END, f.column_name, f.message);
 		IF message IS NULL THEN
 			message := format('%s "%s" is not valid: %s', sopflow.sop_file_word(item.kind), item.name, what);
-			detail := format('Path: %s.', sopflow.sop_file_place(item, f.part, f.column_name));
+			detail := format('Path: %s.', sopflow.sop_file_place(item, f.part, f.column_name, f.message));
 			first_table := CASE WHEN f.part IS NULL THEN item.kind ELSE f.table_name END;
 			first_column := f.column_name;
 		ELSE
-			detail := format(E'%s\nAlso at %s: %s.', detail, sopflow.sop_file_place(item, f.part, f.column_name), what);
+			detail := format(E'%s\nAlso at %s: %s.', detail, sopflow.sop_file_place(item, f.part, f.column_name, f.message), what);
 		END IF;
 	END LOOP;
 	IF message IS NOT NULL THEN
@@ -424,7 +441,7 @@ BEGIN
 			rest := coalesce(part[3], '');
 		END LOOP;
 	ELSE
-		place := sopflow.sop_file_place(item, NULL, coalesce(nullif(column_name, ''), substring(message from 'column "(\w+)"'), ''));
+		place := sopflow.sop_file_place(item, NULL, coalesce(nullif(column_name, ''), substring(message from 'column "(\w+)"'), ''), message);
 	END IF;
 	detail := concat_ws(E'\n', format('Path: %s.', place), nullif(detail, ''));
 	IF hint = '' THEN

@@ -65,10 +65,7 @@ CREATE FUNCTION sf.touched() RETURNS SETOF text LANGUAGE sql AS $$
 	(SELECT '-' || regexp_replace(line, '^(\S+ \S+).*', '\1') FROM (TABLE sf.before EXCEPT ALL SELECT * FROM sf.state()) b)
 	UNION ALL (SELECT '+' || regexp_replace(line, '^(\S+ \S+).*', '\1') FROM (SELECT * FROM sf.state() EXCEPT ALL TABLE sf.before) b) ORDER BY 1
 $$;
-BEGIN;
 SELECT * FROM sopflow.load_sop(:'care');
-SELECT pg_current_xact_id_if_assigned() IS NULL AS nothing_written;
-COMMIT;
 SET intervalstyle = 'sql_standard';
 SET datestyle = 'German, DMY';
 SET timezone = 'Asia/Tokyo';
