@@ -19,6 +19,7 @@ static const Command commands[] = {
 	{"simulate", cmd_simulate, simulate_help, "print what an SOP would do, and when"},
 	{"ingest", cmd_ingest, ingest_help, "take in events from lines of JSON"},
 	{"tail", cmd_tail, tail_help, "print notifications and alerts as they come"},
+	{"top", cmd_top, top_help, "show what happens now"},
 	{"relay", cmd_relay, relay_help, "deliver tasks and alerts to web servers, mail and programs"},
 };
 
