@@ -48,6 +48,15 @@ sf_clock_is_set(void)
 	return fixed != DT_NOBEGIN;
 }
 
+TimestampTz
+sf_clock_set(TimestampTz at)
+{
+	TimestampTz before = fixed;
+
+	fixed = at;
+	return before;
+}
+
 /* now, today and the like: a setting must mean the same whenever it is read */
 static bool
 is_relative(char **field, const int *ftype, int nf)

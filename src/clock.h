@@ -24,6 +24,12 @@ extern TimestampTz sf_clock_statement(void);
 /* whether sopflow.clock is set */
 extern bool sf_clock_is_set(void);
 
+/*
+ * Take this for the time, until it is set back to what is returned, also after
+ * an error.  For looking ahead only: nothing is written meanwhile.
+ */
+extern TimestampTz sf_clock_set(TimestampTz at);
+
 /* GUC hooks */
 extern bool sf_clock_check(char **newval, void **extra, GucSource source);
 extern void sf_clock_assign(const char *newval, void *extra);

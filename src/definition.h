@@ -104,7 +104,6 @@ typedef struct SfSop
 	char	   *trigger_event;
 } SfSop;
 
-
 extern void sf_definition_init(void);
 
 /* where an event leads */

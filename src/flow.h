@@ -23,6 +23,11 @@ extern int64 sf_flow_start(const char *sop_id, const SfEvent *event);
 /* an error when its subject or its time cannot be one; copies nothing */
 extern void sf_flow_check_event(const SfEvent *event);
 
+/* result of a wait node: the event that came and its context, or NULL */
+extern Jsonb *sf_flow_wait_result(const char *event, Jsonb *context);
+
+/* ---- in follow.c ---- */
+
 /*
  * Endings of a task whose row the caller has removed, under the lock of its
  * run.  done and skip go on to the next node.  fail writes it for a retry at
@@ -45,6 +50,12 @@ extern void sf_flow_skip(SfLedger *ledger, SfRun *run, const SfTask *task);
 extern char *sf_flow_decide(SfLedger *ledger, SfRun *run, const SfTask *task, TimestampTz now);
 extern void sf_flow_wait_over(SfLedger *ledger, SfRun *run, const SfTask *task, TimestampTz now);
 extern char *sf_flow_call_sop(SfLedger *ledger, SfRun *run, const SfTask *task, TimestampTz now);
+/*
+ * Where a condition node leads (-1: nowhere), and its result as JSON; raises
+ * the errors of its expression.  dry: events of a rule set are not emitted.
+ */
+extern char *sf_flow_choose(const SfRun *run, int node, bool dry, int *to);
+
 extern bool sf_flow_is_message(const SfTask *task, const SfNode *node);
 extern void sf_flow_sop_over(SfLedger *ledger, SfRun *run, SfTask *task, TimestampTz now);
 extern SfOutcome sf_flow_fail(SfLedger *ledger, SfRun *run, SfTask *task, const SfAction *action,

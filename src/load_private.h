@@ -18,9 +18,9 @@ typedef struct SfLoad SfLoad;
 typedef struct SfLoadSource
 {
 	const char *noun;			/* what it is, for messages */
-	void		(*head) (SfLoad *load, void *arg);
-	void		(*facts) (SfLoad *load, void *arg);
-	void		(*texts) (SfLoad *load, void *arg);
+	void		(*head)(SfLoad *load, void *arg);
+	void		(*facts)(SfLoad *load, void *arg);
+	void		(*texts)(SfLoad *load, void *arg);
 } SfLoadSource;
 
 struct SfLoad
@@ -55,7 +55,7 @@ typedef struct SfRuleRow
 extern SfRuleSet *sf_load_made(SfLoad *load, const SfLoadSource *source, void *arg);
 
 /* a part of the work; when all faults are wanted, its failure is one of them */
-typedef void (*SfStep) (SfLoad *load, void *arg);
+typedef void (*SfStep)(SfLoad *load, void *arg);
 extern void sf_load_step(SfLoad *load, SfStep step, void *arg);
 
 /* a step: compile the query of the fact of this number (int *) */

@@ -14,6 +14,12 @@
 
 /* --- jsonb -> memory --- */
 
+static int
+read_int(const JsonbValue *v)
+{
+	return DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(v->val.numeric)));
+}
+
 static Bitmapset *
 read_set(const JsonbValue *v)
 {
@@ -27,8 +33,7 @@ read_set(const JsonbValue *v)
 	it = JsonbIteratorInit(v->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &elem, true)) != WJB_DONE)
 		if (token == WJB_ELEM && elem.type == jbvNumeric)
-			set = bms_add_member(set, DatumGetInt32(DirectFunctionCall1(numeric_int4,
-																		NumericGetDatum(elem.val.numeric))));
+			set = bms_add_member(set, read_int(&elem));
 	return set;
 }
 
@@ -77,8 +82,7 @@ read_row(HeapTuple tuple, TupleDesc desc, void *arg)
 
 	memory->found = true;
 	if (step != NULL && step->type == jbvNumeric)
-		memory->last_step = DatumGetInt32(DirectFunctionCall1(numeric_int4,
-															  NumericGetDatum(step->val.numeric)));
+		memory->last_step = read_int(step);
 	read_arrivals(memory, find(&state->root, "events"));
 	memory->answered = read_set(find(&state->root, "answered"));
 	memory->passed = read_set(find(&state->root, "passed"));

@@ -273,8 +273,8 @@ extern SfRuleSet *sf_ruleset_get(const char *name, Oid role);
  */
 typedef struct SfRuleSetMaker
 {
-	SfRuleSet  *(*make) (void *arg, MemoryContext parent);
-	bool		(*is_current) (SfRuleSet *set, void *arg);
+	SfRuleSet  *(*make)(void *arg, MemoryContext parent);
+	bool		(*is_current)(SfRuleSet *set, void *arg);
 } SfRuleSetMaker;
 
 extern SfRuleSet *sf_ruleset_made(const char *key, const SfRuleSetMaker *maker, void *arg);

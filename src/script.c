@@ -349,8 +349,12 @@ run_fact(const SfScript *script, const SfRun *run)
 	bool		nulls[RUN_FACT_COLUMNS] = {0};
 	Jsonb	   *events = run->events;
 
-	if (events == NULL && run->version->waits)
-		events = sf_memory_events(sf_memory_read(run->run_id));
+	if (events == NULL)
+	{
+		static const SfMemory nothing = {0};
+
+		events = sf_memory_events(run->version->waits ? sf_memory_read(run->run_id) : &nothing);
+	}
 	values[0] = Int64GetDatum(run->run_id);
 	nulls[0] = run->run_id == 0;
 	values[1] = CStringGetTextDatum(run->sop_id);
@@ -360,7 +364,6 @@ run_fact(const SfScript *script, const SfRun *run)
 	values[4] = TimestampTzGetDatum(run->event_at);
 	values[5] = TimestampTzGetDatum(run->started_at);
 	values[6] = PointerGetDatum(events);
-	nulls[6] = events == NULL;
 	return HeapTupleGetDatum(heap_form_tuple(script->run_desc, values, nulls));
 }
 

@@ -23,7 +23,7 @@ typedef enum SfVerdictOf
 
 /* called for each thing that is wrong; `rule` is the node, NULL: the SOP itself */
 struct SfRuleFault;
-typedef void (*SfScriptFault) (const struct SfRuleFault *fault, void *arg);
+typedef void (*SfScriptFault)(const struct SfRuleFault *fault, void *arg);
 
 /* compile everything that a draft says */
 extern void sf_script_check(SfVersion *version, Oid owner, Oid subject_relation,

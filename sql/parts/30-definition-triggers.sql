@@ -110,7 +110,7 @@ BEGIN
 	EXECUTE format('GRANT SELECT ON sopflow.sop_version, sopflow.sops, sopflow.node_tasks TO %s', role);
 	EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON sopflow.rule_set, sopflow.rule_fact, sopflow.rule_quota, sopflow.rule_param, sopflow.rule_param_override, sopflow.rule_group, sopflow.rule, sopflow.rule_grant TO %s', role);
 	EXECUTE format('GRANT USAGE ON SEQUENCE sopflow.sop_node_seq, sopflow.rule_seq TO %s', role);
-	EXECUTE format('GRANT EXECUTE ON FUNCTION sopflow.validate(text), sopflow.action_owner(text), sopflow.grant_action(text, regrole), sopflow.grant_consumer(text, regrole), sopflow.next_opening(text, timestamptz, text), sopflow.now() TO %s', role);
+	EXECUTE format('GRANT EXECUTE ON FUNCTION sopflow.validate(text), sopflow.action_owner(text), sopflow.simulate, sopflow.grant_action(text, regrole), sopflow.grant_consumer(text, regrole), sopflow.next_opening(text, timestamptz, text), sopflow.now() TO %s', role);
 	EXECUTE format('GRANT EXECUTE ON FUNCTION sopflow.validate_rules(text), sopflow.grant_rules(text, regrole), sopflow.revoke_rules(text, regrole), sopflow.fire, sopflow.fire_rows, sopflow.check_rules, sopflow.explain, sopflow.prove TO %s', role);
 	-- these read and write with the rights of their caller
 	FOR f IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'sopflow'::regnamespace
