@@ -8,8 +8,6 @@
 
 #include "client.h"
 
-#pragma weak cmd_relay
-#pragma weak relay_help
 
 static const Command commands[] = {
 	{"load", cmd_load, load_help, "make SOPs and what they use what files say"},
@@ -175,7 +173,7 @@ main(int argc, char **argv)
 		client_usage("no command was given");
 	for (int i = 0; i < COMMAND_COUNT; i++)
 	{
-		if (commands[i].run != NULL && strcmp(argv[optind], commands[i].name) == 0)
+		if (strcmp(argv[optind], commands[i].name) == 0)
 			command = &commands[i];
 	}
 	if (command == NULL)
