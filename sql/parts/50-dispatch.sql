@@ -107,6 +107,8 @@ CREATE VIEW sopflow.tasks AS
 	FROM sopflow.run r JOIN sopflow.task t
 		ON (t.task_id >> 16) = r.run_id AND t.task_id BETWEEN r.run_id << 16 AND (r.run_id << 16) + 65535
 		LEFT JOIN sopflow.sop_version v ON v.version_id = t.version_id
+	-- that the SOP of a sop node has ended is a second row of its task, for a moment
+	WHERE t.error IS NULL OR t.error NOT LIKE '{%' OR v.definition->'nodes'->t.node::int->>'type' IS DISTINCT FROM 'sop'
 	UNION ALL
 	SELECT t.task_id, r.run_id, r.sop_id, v.definition->'nodes'->t.node::int->>'node_id', r.subject_id,
 		v.definition->'nodes'->t.node::int->>'action', 'pending', t.due_at, t.attempt, t.error, NULL, NULL,

@@ -362,7 +362,7 @@ BEGIN ATOMIC
 	UNION ALL
 		SELECT 'overdue_seconds', '', sopflow.metric_labels('database', db.name),
 			greatest(0, extract(epoch FROM sopflow.now() - (SELECT t.due_at FROM sopflow.task t
-				ORDER BY t.due_at, t.task_id LIMIT 1))::float8)
+				WHERE t.due_at < sopflow.now() ORDER BY t.due_at, t.task_id LIMIT 1))::float8)
 		FROM db
 	UNION ALL
 		SELECT 'health_findings', '', sopflow.metric_labels('database', db.name, 'severity', v.severity),
