@@ -71,10 +71,11 @@ sf_control_cancel(const char *subject_id, const char *sop_id, int64 run_id)
 
 /* take the task out of one of the tables where it may wait */
 static bool
-take_waiting(SfLedger *ledger, SfRel index, SfRel rel, int64 task_id, SfTask *task, char **held_by)
+take_waiting(SfLedger *ledger, SfRun *run, SfRel index, SfRel rel, int64 task_id, SfTask *task)
 {
 	SfScan	   *scan = sf_ledger_scan(ledger, index);
 	SfOffer		offer = {0};
+	const char *held_by = "";
 
 	if (!sf_scan_int8(scan, task_id))
 		return false;
@@ -84,9 +85,11 @@ take_waiting(SfLedger *ledger, SfRel index, SfRel rel, int64 task_id, SfTask *ta
 		sf_task_read(scan->slot, &offer.task);
 	if (offer.lease_token != 0)
 		return false;
-	*held_by = rel == SF_REL_HELD ? sf_held_read_by(scan->slot) : NULL;
+	if (rel == SF_REL_HELD)
+		held_by = sf_held_read_by(scan->slot);
 	/* what waits for other branches, or another run, has no time of its own */
-	if (*held_by != NULL && (strcmp(*held_by, "join") == 0 || strcmp(*held_by, "child") == 0))
+	if (strcmp(held_by, "join") == 0 || strcmp(held_by, "child") == 0 ||
+		sf_ledger_is_message(run, &offer.task))
 		return false;
 	*task = offer.task;
 	return sf_ledger_remove(ledger, rel, &task->tid, true) == SF_LOCK_OK;
@@ -98,7 +101,6 @@ sf_control_reschedule(int64 task_id, TimestampTz due_at)
 	SfLedger   *ledger = sf_ledger_open(true);
 	SfRun	   *run;
 	SfTask		task;
-	char	   *held_by;
 	bool		busy;
 	bool		found = false;
 
@@ -106,9 +108,9 @@ sf_control_reschedule(int64 task_id, TimestampTz due_at)
 	if (run != NULL)
 	{
 		sf_ledger_renew(ledger);
-		found = take_waiting(ledger, SF_REL_TASK_PKEY, SF_REL_TASK, task_id, &task, &held_by) ||
-			take_waiting(ledger, SF_REL_HELD_PKEY, SF_REL_HELD, task_id, &task, &held_by) ||
-			take_waiting(ledger, SF_REL_OFFER_PKEY, SF_REL_OFFER, task_id, &task, &held_by);
+		found = take_waiting(ledger, run, SF_REL_TASK_PKEY, SF_REL_TASK, task_id, &task) ||
+			take_waiting(ledger, run, SF_REL_HELD_PKEY, SF_REL_HELD, task_id, &task) ||
+			take_waiting(ledger, run, SF_REL_OFFER_PKEY, SF_REL_OFFER, task_id, &task);
 		if (found)
 		{
 			/* one that is held still is, and dispatch holds it again when due */
@@ -217,20 +219,20 @@ move_tasks(SfPlan which, const char *name, const char *held_by)
 	for (int i = 0; i < tasks.nids; i++)
 	{
 		SfTask		task;
-		char	   *held;
 
 		if (runs[i] == NULL)
 			continue;
 		if (held_by != NULL)
 		{
-			if (take_waiting(ledger, SF_REL_OFFER_PKEY, SF_REL_OFFER, tasks.ids[i], &task, &held))
+			if (take_waiting(ledger, runs[i], SF_REL_OFFER_PKEY, SF_REL_OFFER, tasks.ids[i],
+							 &task))
 			{
 				sf_ledger_hold(ledger, &task, held_by);
 				/* others of the run may have waited for this one */
 				sf_ledger_touch(ledger, runs[i]);
 			}
 		}
-		else if (take_waiting(ledger, SF_REL_HELD_PKEY, SF_REL_HELD, tasks.ids[i], &task, &held))
+		else if (take_waiting(ledger, runs[i], SF_REL_HELD_PKEY, SF_REL_HELD, tasks.ids[i], &task))
 			sf_ledger_pend(ledger, &task);
 	}
 	sf_ledger_close(ledger);

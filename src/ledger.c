@@ -477,6 +477,13 @@ sf_ledger_end(SfLedger *ledger, SfRun *run, SfRunState state, const char *reason
 	sf_ledger_touch(ledger, run);
 }
 
+bool
+sf_ledger_is_message(const SfRun *run, const SfTask *task)
+{
+	return task->error != NULL && task->error[0] == '{' &&
+		run->version->nodes[task->node].type == SF_NODE_SOP;
+}
+
 static void
 cancel_tasks(SfLedger *ledger, SfRun *run)
 {
@@ -506,13 +513,13 @@ cancel_tasks(SfLedger *ledger, SfRun *run)
 			 * An offer may be leased by a fetch that has not committed: wait
 			 * for it and look again.
 			 */
-			if (sf_ledger_remove(ledger, where[i][1], &offer.task.tid, true) == SF_LOCK_OK)
-				sf_ledger_record(ledger, &offer.task, 'c', NULL);
-			else
+			if (sf_ledger_remove(ledger, where[i][1], &offer.task.tid, true) != SF_LOCK_OK)
 			{
 				sf_ledger_renew(ledger);
 				scan = run_tasks(ledger, where[i][0], run->run_id);
 			}
+			else if (!sf_ledger_is_message(run, &offer.task))
+				sf_ledger_record(ledger, &offer.task, 'c', NULL);
 		}
 	}
 }
