@@ -172,7 +172,7 @@ BEGIN
 			('node_id', 'Node'), ('action', 'Action; null for a node that only waits'),
 			('status', 'pending, ready, leased, done, dead, cancelled or skipped'),
 			('attempt', 'Attempts begun'), ('last_error', 'Error of the last attempt that failed'),
-			('held_by', 'Why a pending task does not go when due: run, sop or action'),
+			('held_by', 'Why a pending task does not go when due: run, sop, action, join or child'),
 			('lease_until', 'End of the lease'), ('finished_at', 'When the task ended'),
 			('result', 'Result given by the handler or consumer'),
 			('alert_id', 'Alert'), ('raised_at', 'When it was raised'),

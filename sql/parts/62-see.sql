@@ -38,17 +38,20 @@ COMMENT ON COLUMN sopflow.sops.links IS 'Its links in their order, with the colu
 CREATE VIEW sopflow.node_tasks WITH (security_barrier) AS
 	SELECT v.sop_id, v.definition->'nodes'->t.node::int->>'node_id' AS node_id, t.status, t.held_by,
 		sum(t.n)::bigint AS tasks
-	FROM (SELECT t.version_id, t.node, 'pending' AS status, NULL::text AS held_by, pg_catalog.count(*) AS n
-			FROM sopflow.task t GROUP BY t.version_id, t.node
-		UNION ALL SELECT h.version_id, h.node, 'pending', h.held_by, pg_catalog.count(*)
+	FROM (SELECT t.version_id, t.node, 'pending' AS status, NULL::text AS held_by, pg_catalog.count(*) AS n,
+				t.error LIKE '{%' AS odd
+			FROM sopflow.task t GROUP BY t.version_id, t.node, odd
+		UNION ALL SELECT h.version_id, h.node, 'pending', h.held_by, pg_catalog.count(*), NULL
 			FROM sopflow.held h GROUP BY h.version_id, h.node, h.held_by
-		UNION ALL SELECT o.version_id, o.node, CASE WHEN o.lease_token = 0 THEN 'ready' ELSE 'leased' END, NULL, pg_catalog.count(*)
+		UNION ALL SELECT o.version_id, o.node, CASE WHEN o.lease_token = 0 THEN 'ready' ELSE 'leased' END, NULL, pg_catalog.count(*), NULL
 			FROM sopflow.offer o GROUP BY o.version_id, o.node, o.lease_token = 0
-		UNION ALL SELECT d.version_id, d.node, 'dead', NULL, pg_catalog.count(*)
+		UNION ALL SELECT d.version_id, d.node, 'dead', NULL, pg_catalog.count(*), NULL
 			FROM sopflow.dead d GROUP BY d.version_id, d.node) t
 	JOIN sopflow.sop_version v USING (version_id)
-	WHERE pg_catalog.has_table_privilege('sopflow.tasks'::regclass, 'SELECT')
-		OR EXISTS (SELECT FROM sopflow.sop s WHERE s.sop_id = v.sop_id AND pg_catalog.pg_has_role(s.owner::oid, 'MEMBER'))
+	-- that the SOP of a sop node has ended is no task: see the view tasks
+	WHERE (t.odd IS NOT TRUE OR v.definition->'nodes'->t.node::int->>'type' IS DISTINCT FROM 'sop')
+		AND (pg_catalog.has_table_privilege('sopflow.tasks'::regclass, 'SELECT')
+		OR EXISTS (SELECT FROM sopflow.sop s WHERE s.sop_id = v.sop_id AND pg_catalog.pg_has_role(s.owner::oid, 'MEMBER')))
 	GROUP BY 1, 2, 3, 4;
 COMMENT ON VIEW sopflow.node_tasks IS 'How many tasks that are not finished, or dead, each node has, over all versions of its SOP: to authors of their own SOPs, to those who may see tasks of all';
 COMMENT ON COLUMN sopflow.node_tasks.sop_id IS 'SOP';
