@@ -118,8 +118,9 @@ advance(SfLedger *ledger, SfRun *run, const SfTask *task, TimestampTz completed_
 
 	if (run->state != SF_RUN_ACTIVE)
 		return;
-	/* a run of one node has no other task, held, offered or pending */
-	run->finished = version->nnodes == 1 && to < 0;
+	/* a run of one node that leads nowhere has no other task, held, offered or pending */
+	run->finished = version->nnodes == 1 && to < 0 && version->nodes[0].next < 0 &&
+		version->nodes[0].nlinks == 0;
 	sf_move_begin(&move, ledger, run, task, completed_at);
 	sf_ledger_touch(ledger, run);
 	if (version->parallel || was_passed(&move, task))
