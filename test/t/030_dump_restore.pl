@@ -58,11 +58,16 @@ $source->safe_psql('postgres', q{
 	INSERT INTO sopflow.action (action, delivery, handler) VALUES ('QUIET', 'call', 'public.leave_effect'),
 		('DOOMED', 'call', 'public.leave_effect');
 	SELECT sopflow.grant_consumer('CALL_BACK', 'desk');
+	INSERT INTO sopflow.calendar (calendar, time_zone, opens, closes) VALUES ('office', 'Europe/Berlin', '09:00', '17:00'), ('lost', 'UTC', '22:00', '06:00'),
+		('strange', 'Asia/Tokyo', '09:00', '17:00');
+	INSERT INTO sopflow.holiday VALUES ('office', '2026-12-25', 'one'), ('lost', '2026-12-25', 'two'), ('lost', '2026-12-26', NULL);
 	BEGIN;
+	INSERT INTO sopflow.sop (sop_id, trigger_event, calendar) VALUES ('hours', 'HOURS', 'office');
+	INSERT INTO sopflow.sop_node (sop_id, node_id, delay, action) VALUES ('hours', 'n1', '30 days', 'EFFECT');
 	INSERT INTO sopflow.sop (sop_id, trigger_event, reentry) VALUES ('care', 'NEW_CLIENT', 'ignore'), ('fails', 'FAILS', 'allow'),
 		('desk', 'DESK', 'allow'), ('held', 'HELD', 'allow'), ('visit', 'VISIT', 'allow'), ('doomed', 'DOOMED', 'allow'),
 		('paused', 'PAUSED', 'allow');
-	INSERT INTO sopflow.sop_node (sop_id, node_id, delay, action, params) VALUES ('care', 'n1', '0', 'EFFECT', '{"text":"it''s {{x}}"}'),
+	INSERT INTO sopflow.sop_node (sop_id, node_id, delay, action, params) VALUES ('care', 'n1', '0', 'EFFECT', '{"text":"it''s \\\\{{x}}"}'),
 		('care', 'n2', '1 hour', 'EFFECT', '{}'), ('care', 'n3', '72 hours', 'CALL_BACK', '{}');
 	INSERT INTO sopflow.sop_node (sop_id, node_id, action) VALUES ('fails', 'n1', 'FAIL'), ('desk', 'n1', 'CALL_BACK'),
 		('held', 'n1', 'QUIET'), ('visit', 'n1', 'VISIT'), ('doomed', 'n1', 'DOOMED'), ('paused', 'n1', 'EFFECT');
@@ -85,6 +90,7 @@ $source->safe_psql('postgres', q{
 	SELECT sopflow.emit('FAILS', 'f' || g) FROM generate_series(1, 3) g;
 	SELECT sopflow.emit('HELD', 'h' || g) FROM generate_series(1, 3) g;
 	SELECT sopflow.emit('PAUSED', 'p1');
+	SELECT sopflow.emit('HOURS', 'h1');
 	SELECT sopflow.emit('DESK', 'd' || g) FROM generate_series(1, 7) g;
 	INSERT INTO visits SELECT g, g, now() FROM generate_series(1, 3) g;
 	SELECT sopflow.run_due();
@@ -97,7 +103,7 @@ $source->safe_psql('postgres', q{
 
 # --- what is compared ---
 
-my @tables = qw(action sop sop_node sop_version action_grant watched run task held offer dead
+my @tables = qw(action calendar holiday sop sop_node sop_version action_grant watched run task held offer dead
   history run_history action_state alert
   rule_set rule_fact rule_quota rule_param rule_param_override rule_group rule rule_grant guarded);
 my @sequences = qw(action_action_id_seq sop_node_seq sop_version_version_id_seq run_id_seq lease_token_seq alert_alert_id_seq
@@ -156,7 +162,7 @@ sub check_restored
 	is($target->safe_psql($db, q{SELECT count(*) FROM sopflow.fetch('{CALL_BACK}', 10)}), '0', "$db: nor fetched");
 	for my $table (@tables)
 	{
-		next if $db eq 'plain' && $table =~ /^(?:action|rule_param)$/;
+		next if $db eq 'plain' && $table =~ /^(?:action|calendar|rule_param)$/;
 		is(contents($target, $db, $table), $before{$table}, "$db: $table is as it was");
 	}
 	is(contents($target, $db, 'runs'), $before{runs}, "$db: so are the runs");
@@ -193,6 +199,8 @@ sub check_going_on
 	is( $target->safe_psql($db, q{SET ROLE desk;
 			SELECT (sopflow.fire('claim', '{"new": {"lead_id": 4, "name": "guest", "owner": 2}, "old": null}')).messages}),
 		'{"no guests"}', "$db: fired by whom that was granted to");
+	is($target->safe_psql($db, q{SELECT sopflow.next_opening('office', '2026-12-24 17:00 Europe/Berlin') = '2026-12-28 09:00 Europe/Berlin'}),
+		't', "$db: calendars have their hours and holidays");
 	is($target->safe_psql($db, "SELECT string_agg(code, ' ') FROM sopflow.health WHERE severity = 'error'"), '',
 		"$db: nothing is wrong");
 	# drop it
@@ -224,6 +232,8 @@ check_going_on('jobs', $due + 2);
 command_ok([ 'pg_dump', '-f', "$dir/plain", '-d', $source->connstr('postgres') ], 'pg_dump, plain text');
 my $plain = slurp_file("$dir/plain");
 ok($plain =~ s/^DOOMED\tcall\t.*\n//m, 'an action is cut out of it');
+ok($plain =~ s/^lost\tUTC\t.*\n//m, 'and a calendar');
+ok($plain =~ s/^strange\tAsia\/Tokyo\t/strange\tAsia\/Nowhere\t/m, 'one has a time zone that there is not');
 ok($plain =~ s/^damaged\tcut\tinteger\t.*\n//m, 'and a parameter');
 open(my $fh, '>', "$dir/plain") or die "$dir/plain: $!";
 print $fh $plain;
@@ -232,10 +242,15 @@ $target->safe_psql('postgres', 'CREATE DATABASE plain TEMPLATE template0; CREATE
 command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $target->connstr('plain'), '-f', "$dir/plain" ], 'psql has no error');
 check_restored('plain');
 like( $target->safe_psql('plain', 'SELECT * FROM sopflow.restored()'),
-	qr/^\|parameter "cut" of rule set "damaged" does not exist, its override for "vip" was deleted
+	qr/^\|calendar "lost" does not exist, its holidays were deleted: 2
+\|parameter "cut" of rule set "damaged" does not exist, its override for "vip" was deleted
 doomed\|SOP "doomed" is not valid: [^\n]*action[^\n]*DOOMED[^\n]*
+\|calendar "strange" is not valid: column "time_zone": time zone "Asia\/Nowhere" is not known
 \|rule set "damaged" is not valid: rule "r"[^\n]*cut[^\n]*$/, 'restored() names what is broken');
 is($target->safe_psql('plain', q{SELECT enabled FROM sopflow.rule_set WHERE rule_set = 'damaged'}), 't', 'the rule set stays enabled');
+is($target->safe_psql('plain', q{SELECT count(*) FROM sopflow.holiday}), '1', 'holidays of the other calendar are there');
+is($target->safe_psql('plain', q{SET client_min_messages = error; SET log_min_messages = error; SELECT sopflow.next_opening('strange', '2026-12-23 00:00+00') = '2026-12-23 09:00+00'}),
+	't', 'a calendar whose zone is unknown is in UTC');
 my (undef, undef, $broken) = $target->psql('plain', q{SELECT sopflow.fire('damaged', '{"x": 3}')});
 like($broken, qr/rule set "damaged" is not valid/, 'and refuses what it is asked');
 is($target->safe_psql('plain', q{SELECT sop_id FROM sopflow.sop WHERE NOT enabled ORDER BY 1}), "doomed\ndraft", 'which is disabled now');
