@@ -250,9 +250,13 @@ report_faults(const FileSet *set, const PGresult *result)
 			len = path_length(path);
 			if (path + len < line + width)
 			{
-				width -= strlen(PLACE_MORE) + len + 1;
-				text = client_format("%.*s", (int) width - (path[len + 1] == ' '),
-									 path + len + 1 + (path[len + 1] == ' '));
+				const char *message = path + len + 1 + (path[len + 1] == ' ');
+
+				width = (size_t) (line + width - message);
+				/* as in the first message, no full stop */
+				if (width > 0 && message[width - 1] == '.')
+					width--;
+				text = client_format("%.*s", (int) width, message);
 				report_place(set, path, len, text);
 				free(text);
 			}
@@ -306,7 +310,8 @@ fileset_load(const FileSet *set, PGconn *conn, int *code)
 	if (PQresultStatus(result) == PGRES_TUPLES_OK)
 		return result;
 	if (result != NULL && report_faults(set, result))
-		*code = EXIT_INVALID;
+		*code = strcmp(PQresultErrorField(result, PG_DIAG_SQLSTATE) ?: "", "42501") == 0
+			? EXIT_FAILED : EXIT_INVALID;
 	else
 	{
 		*code = client_lost(conn) ? EXIT_CONNECTION : EXIT_FAILED;

@@ -145,27 +145,55 @@ load_one(Watched *file, PGconn *conn)
 	return code;
 }
 
-/* All files in one transaction, as load without --watch does. */
+/*
+ * All files that can be read in one transaction, as load without --watch does;
+ * where that fails, one by one.
+ */
 static int
 load_first(Watch *watch, PGconn *conn)
 {
 	FileSet		set;
-	bool		ok = true;
-	int			code = EXIT_INVALID;
+	int			code;
 
 	memset(&set, 0, sizeof(set));
 	for (int i = 0; i < watch->count; i++)
 	{
 		Watched    *file = &watch->files[i];
+		FileSet		one;
 
-		ok = file->text != NULL && fileset_parse(&set, file->path, file->text, file->len) && ok;
+		if (file->text == NULL)
+			continue;
+		/* by itself first: a file with a fault is left out of the whole */
+		memset(&one, 0, sizeof(one));
+		file->changed = fileset_parse(&one, file->path, file->text, file->len);
+		fileset_free(&one);
+		if (file->changed)
+			fileset_parse(&set, file->path, file->text, file->len);
 	}
-	if (ok)
-		code = load_set(&set, conn, false);
+	code = set.file_count > 0 ? load_set(&set, conn, false) : EXIT_OK;
+	if (code == EXIT_OK || set.file_count == 1)
+	{
+		for (int i = 0; i < watch->count && code != EXIT_CONNECTION; i++)
+			watch->files[i].changed = false;
+	}
+	else if (code != EXIT_CONNECTION)
+		client_info("loading the files one by one");
 	fileset_free(&set);
-	for (int i = 0; i < watch->count && code != EXIT_CONNECTION; i++)
-		watch->files[i].changed = false;
 	fflush(stdout);
+	return code;
+}
+
+/* Those that have changed. */
+static int
+load_changed(Watch *watch, PGconn *conn)
+{
+	int			code = EXIT_OK;
+
+	for (int i = 0; code != EXIT_CONNECTION && i < watch->count; i++)
+	{
+		if (watch->files[i].changed)
+			code = load_one(&watch->files[i], conn);
+	}
 	return code;
 }
 
@@ -203,15 +231,10 @@ watch_loop(Watch *watch)
 	}
 	while (conn != NULL && !client_stop)
 	{
-		int			code = EXIT_OK;
+		int			code = first ? load_first(watch, conn) : EXIT_OK;
 
-		if (first)
-			code = load_first(watch, conn);
-		for (int i = 0; !first && code != EXIT_CONNECTION && i < watch->count; i++)
-		{
-			if (watch->files[i].changed)
-				code = load_one(&watch->files[i], conn);
-		}
+		if (code != EXIT_CONNECTION)
+			code = load_changed(watch, conn);
 		if (code == EXIT_CONNECTION || client_lost(conn))
 		{
 			conn = client_reconnect(conn);
