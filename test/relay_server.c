@@ -62,7 +62,7 @@ typedef struct Connection
 	bool		authenticated;
 	char		from[512];
 	char		to[2048];
-	int			line_of_login;
+	bool		in_login;
 } Connection;
 
 static const char *const kind_names[] = {"http", "https", "smtp", "smtps"};
@@ -295,17 +295,24 @@ http_request(Connection *c)
 }
 
 static void
-log_mail(const Connection *c, const char *data, size_t len)
+log_mail(const Connection *c, char *data)
 {
+	char	   *to = data;
+
 	if (log_file == NULL)
 		return;
+	/* a dot at the beginning of a line was doubled on the way */
+	for (const char *from = data; *from != '\0'; from++)
+		if (*from != '.' || (from > data && from[-1] != '\n') || from[1] == '\0')
+			*to++ = *from;
+	*to = '\0';
 	fprintf(log_file, "{\"kind\":\"%s\",\"tls\":%s,\"authenticated\":%s,\"from\":", kind_names[c->kind],
 			c->ssl ? "true" : "false", c->authenticated ? "true" : "false");
 	log_string(c->from, strlen(c->from));
 	fprintf(log_file, ",\"to\":");
 	log_string(c->to, strlen(c->to));
 	fprintf(log_file, ",\"data\":");
-	log_string(data, len);
+	log_string(data, strlen(data));
 	fprintf(log_file, "}\n");
 }
 
@@ -321,22 +328,30 @@ start_tls(Connection *c)
 static void
 authenticate(Connection *c, const char *what)
 {
-	c->authenticated = strncmp(what, "PLAIN AG1haWxlcgBzM2NyZXQtb2YtbWFpbA==", 38) == 0;
+	c->in_login = false;
+	c->authenticated = strcmp(what, "AG1haWxlcgBzM2NyZXQtb2YtbWFpbA==") == 0;
 	say(c, c->authenticated ? "235 welcome\r\n" : "535 who are you?\r\n");
 }
 
 static bool
 smtp_command(Connection *c, const char *line)
 {
-	if (strncasecmp(line, "EHLO", 4) == 0)
+	if (c->in_login)
+		authenticate(c, line);
+	else if (strncasecmp(line, "EHLO", 4) == 0)
 		say(c, "250-here\r\n%s250 AUTH PLAIN\r\n", tls != NULL && c->ssl == NULL ? "250-STARTTLS\r\n" : "");
 	else if (strncasecmp(line, "STARTTLS", 8) == 0 && tls != NULL)
 	{
 		say(c, "220 go on\r\n");
 		return start_tls(c);
 	}
-	else if (strncasecmp(line, "AUTH ", 5) == 0)
-		authenticate(c, line + 5);
+	else if (strncasecmp(line, "AUTH PLAIN ", 11) == 0)
+		authenticate(c, line + 11);
+	else if (strncasecmp(line, "AUTH PLAIN", 10) == 0)
+	{
+		c->in_login = true;
+		say(c, "334 \r\n");
+	}
 	else if (strncasecmp(line, "MAIL FROM:", 10) == 0)
 	{
 		snprintf(c->from, sizeof(c->from), "%s", line + 10);
@@ -381,7 +396,7 @@ smtp_line(Connection *c)
 	*end = '\0';
 	if (c->in_data)
 	{
-		log_mail(c, c->in, strlen(c->in));
+		log_mail(c, c->in);
 		c->in_data = false;
 		say(c, "250 taken\r\n");
 	}
