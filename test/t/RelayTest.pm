@@ -17,14 +17,15 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(build_tools relay_program build_relay certificate start_server stop_server requests forget_requests
-	make_action emit_tasks write_config start_relay stop_relay end_relay said relay_metrics wait_until task_of check_config);
+	make_action emit_tasks write_config start_relay stop_relay end_relay said relay_metrics wait_until task_of check_config relay_pid);
 
 my $tree = "$FindBin::RealBin/../..";
 my $server_program;
 
+# What 068_relay_clean.pl puts in its place was built otherwise.
 sub relay_program
 {
-	return "$tree/src/client/sopflow";
+	return $ENV{SOPFLOW_RELAY_PROGRAM} // "$tree/src/client/sopflow";
 }
 
 # Run a command that must succeed.
@@ -190,6 +191,12 @@ sub start_relay
 		'>&', \$relay->{out}, IPC::Run::timeout(4 * $PostgreSQL::Test::Utils::timeout_default));
 	$relay->{handle}->pump until $relay->{out} =~ /connected to database|no connection|error:/ || !$relay->{handle}->pumpable;
 	return $relay;
+}
+
+sub relay_pid
+{
+	my ($relay) = @_;
+	return $relay->{handle}{KIDS}[0]{PID};
 }
 
 # Send a signal, and wait for the end; the exit code.
