@@ -196,8 +196,9 @@ BEGIN
 	EXCEPTION WHEN syntax_error OR invalid_name THEN
 		RETURN NULL;
 	END;
+	-- a number is no name, though some versions take it for an OID
 	RETURN (SELECT format('%I.%I', n.nspname, c.relname)
-		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation);
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation AND name !~ '^\s*\d+\s*$');
 END
 $$;
 COMMENT ON FUNCTION sopflow.sop_file_relation(text, text) IS 'Name of a relation with its schema; null: there is none';
@@ -236,7 +237,7 @@ DECLARE
 	hint text;
 BEGIN
 	fault := CASE
-		WHEN word = 'json' THEN NULL
+		WHEN word = 'json' THEN CASE WHEN given = 'null' THEN 'must not be null' END
 		WHEN word = 'boolean' THEN CASE WHEN given <> 'boolean' THEN 'must be true or false' END
 		WHEN word = 'array' THEN CASE WHEN given <> 'array' THEN 'must be an array' END
 		WHEN word = 'texts' THEN
@@ -444,6 +445,7 @@ BEGIN
 		IF NOT object ?| s.keys AND s.column_name <> 'enabled' THEN
 			item.given := item.given || jsonb_build_object(s.keys[1], sopflow.sop_file_rule_defaults()->s.column_name);
 		ELSIF s.kind = 'text' AND s.column_name <> 'description' AND jsonb_typeof(object->s.keys[1]) = 'string' THEN
+			PERFORM sopflow.sop_file_value(object->s.keys[1], sopflow.sop_file_path(place, s.keys[1]), s.keys[1], 'function', search);
 			item.given := item.given || jsonb_build_object(s.keys[1],
 				sopflow.sop_file_function(object->>s.keys[1], 'sopflow.rule_event', search));
 		END IF;

@@ -63,17 +63,15 @@ SELECT from_node, to_node, condition FROM sopflow.sop_link ORDER BY seq;
 -- Faults
 CREATE FUNCTION sf.refused(file jsonb) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-	m text;
 	d text;
-	h text;
 BEGIN
 	PERFORM sopflow.load_sop(file);
 	RETURN 'taken';
 EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS m = MESSAGE_TEXT, d = PG_EXCEPTION_DETAIL, h = PG_EXCEPTION_HINT;
-	RETURN concat_ws(' | ', SQLSTATE, m, replace(d, E'\n', ' / '), nullif(h, ''));
+	GET STACKED DIAGNOSTICS d = PG_EXCEPTION_DETAIL;
+	RETURN SQLSTATE || (SELECT string_agg(' ' || m[1], '') FROM regexp_matches(d, '(?:Path:|Also at) (\$\S*?)[.:](?:\s|$)', 'g') m);
 END $$;
-SELECT sf.refused(jsonb_set(:'file', path::text[], value)) FROM (VALUES
+SELECT path, value, sf.refused(jsonb_set(:'file', path::text[], value)) FROM (VALUES
 	('{sops,0,nodes,1,condition}', '"subject.scor > 10"'::jsonb), ('{sops,0,nodes,1,condition}', '"subject.score"'), ('{sops,0,nodes,2,params}', '{"a": ["{{subject.nam}}"]}'), ('{sops,0,nodes,2,params}', '{"a": "{{"}'), ('{sops,0,nodes,3,wait_event}', 'null'), ('{sops,0,nodes,3,delay}', '0'), ('{sops,0,nodes,4,condition_rules}', '"nowhere"'),
 	('{sops,0,nodes,5,sop_ref}', '"nowhere"'), ('{sops,0,nodes,5,sop_ref}', '"sf_flow"'), ('{sops,0,nodes,6,delay}', '"1h"'), ('{sops,0,nodes,1,type}', '"choice"'), ('{sops,0,nodes,1,otherwise}', '"nowhere"'), ('{sops,0,calendar}', '"nowhere"'), ('{sops,0,time_zone_column}', '"score2"'), ('{sops,0,delay_from}', '"event"'),
 	('{sops,0,links,1,condition}', '"event.n >"'), ('{sops,0,links,1,to}', '"nowhere"'), ('{sops,0,links,1,from}', '"nowhere"'), ('{sops,0,links,0,condition}', '"x"'), ('{sops,0,links,0}', '{"from": "end", "to": "fork"}'), ('{sops,0,links,0}', '{"from": "paid", "to": "good"}'), ('{calendars,0,time_zone}', '"Nowhere/None"'), ('{calendars,0,opens}', '"19:00"'), ('{calendars,0,weekdays}', '[]'), ('{rule_sets,0,facts,0,name}', '"lead"')) v(path, value);

@@ -39,6 +39,12 @@ END $$;
 SELECT h AS hours, sf.step('2030-01-07 09:00+00'::timestamptz + h * interval '1 hour') AS done FROM unnest(ARRAY[23, 24, 72, 96, 168, 192, 360]) AS h;
 SELECT sop_id, node_id, action, status, (extract(epoch FROM due_at - '2030-01-07 09:00+00') / 3600)::int AS due_hours, finished_at = due_at AS on_time
 	FROM sopflow.tasks ORDER BY sop_id, due_at;
+-- A change is in force for the next client, and not for one that is on his way.
+SELECT sopflow.emit('ADD_CLIENT', 2::bigint);
+SELECT * FROM sopflow.load_sop(jsonb_set(:'care'::jsonb || '{"id": "event", "trigger_event": "ADD_CLIENT"}', '{nodes,0,delay}', '"25h"'));
+SELECT sopflow.emit('ADD_CLIENT', 3::bigint);
+SELECT subject_id, version, due_at - sopflow.now() AS after FROM sopflow.tasks JOIN sopflow.runs USING (run_id, sop_id, subject_id) WHERE sop_id = 'event' AND status = 'pending' ORDER BY 1;
+SELECT count(sopflow.cancel(sop_id => s)) FROM unnest('{event,previous}'::text[]) s;
 DELETE FROM sopflow.sop WHERE sop_id IN ('event', 'previous');
 RESET sopflow.clock;
 
