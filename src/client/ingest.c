@@ -397,10 +397,15 @@ take_line(Ingest *ingest, const char *text, size_t len)
 	ingest->lines++;
 	if (strspn(text, " \t\r") >= len)
 		return;
-	if (by_line && ingest->lines <= ingest->sources[find_source(ingest, NULL)].read)
+	if (by_line)
 	{
-		ingest->passed++;
-		return;
+		int			source = find_source(ingest, NULL);
+
+		if (ingest->lines <= ingest->sources[source].read)
+		{
+			ingest->passed++;
+			return;
+		}
 	}
 	ok = event_read(&ingest->fields, text, len, ingest->lines, &event, &error);
 	if (event.position >= 0)
