@@ -455,7 +455,10 @@ BEGIN
 		END LOOP;
 		RETURN;
 	ELSIF t.held_by = 'child' THEN
-		RETURN NEXT format('It waits for the run that it has started of SOP "%s".', node->>'sop_ref');
+		-- see sopflow.run: of a run that a task has started, slot is that task
+		RETURN NEXT coalesce((SELECT format('It waits for run %s of SOP "%s", which it has started.', x.run_id, x.sop_id)
+			FROM sopflow.run x WHERE x.subject_id = t.subject_id AND x.sop_id = node->>'sop_ref' AND x.slot = - t.task_id),
+			format('The run of SOP "%s" that it has started is over: the next dispatch pass takes that up.', node->>'sop_ref'));
 		RETURN;
 	ELSIF t.held_by = 'run' THEN
 		RETURN NEXT 'It is due, and goes when the task of its run that is under way is done: two tasks of a run never go at once.';
@@ -570,10 +573,8 @@ BEGIN
 		RETURN QUERY SELECT '    ' || w FROM unnest(ways) WITH ORDINALITY AS x(w, ord) ORDER BY ord;
 		RETURN NEXT format('If none of them does, then follows %s.', otherwise);
 	END IF;
-	IF node->>'on_failure' = 'stop' THEN
-		RETURN NEXT 'If it is dead, the run fails.';
-	ELSE
-		RETURN NEXT 'If it is dead, the run goes on.';
+	IF node->>'type' <> 'wait' THEN
+		RETURN NEXT CASE node->>'on_failure' WHEN 'stop' THEN 'If it is dead, the run fails.' ELSE 'If it is dead, the run goes on.' END;
 	END IF;
 END
 $$;
@@ -590,6 +591,7 @@ DECLARE
 	node jsonb;
 	newest int;
 	events text;
+	parent bigint;
 BEGIN
 	SELECT x.* INTO t FROM sopflow.tasks x WHERE x.run_id = why.task_id >> 16 AND x.task_id = why.task_id;
 	IF NOT FOUND THEN
@@ -607,8 +609,10 @@ BEGIN
 	RETURN NEXT format('Run %s goes by version %s of the SOP%s.', r.run_id, r.version,
 		CASE WHEN NOT EXISTS (SELECT FROM sopflow.sop s WHERE s.sop_id = r.sop_id) THEN ', which has been deleted'
 			WHEN newest > r.version THEN format('; new runs go by version %s', newest) ELSE ', the newest' END);
+	SELECT - x.slot INTO parent FROM sopflow.run x WHERE x.run_id = r.run_id AND x.slot < 0;
 	RETURN NEXT format('The run was started at %s, %s of %s%s.', r.started_at,
-		coalesce('by event "' || (definition->>'trigger_event') || '"', 'by start()'), r.event_at,
+		coalesce(format('by task %s (', parent) || (SELECT format('node "%s" of SOP "%s"', x.node_id, x.sop_id)
+			FROM sopflow.tasks x WHERE x.run_id = parent >> 16 AND x.task_id = parent) || ')', 'by event "' || (definition->>'trigger_event') || '"', 'by start()'), r.event_at,
 		CASE WHEN r.context <> '{}' THEN ' and the context ' || sopflow.why_short(r.context::text) ELSE '' END);
 	SELECT string_agg(format('"%s" with %s', e.key, sopflow.why_short(coalesce(e.value->>'context', '{}'))), ', ' ORDER BY e.key COLLATE "C") INTO events
 	FROM sopflow.run_state s CROSS JOIN LATERAL jsonb_each(s.state->'events') e WHERE s.run_id = r.run_id;

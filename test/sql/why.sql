@@ -4,6 +4,7 @@ CREATE EXTENSION IF NOT EXISTS sopflow;
 RESET client_min_messages;
 SET sopflow.clock = '2030-01-01 12:00:00+00';
 SET timezone = 'UTC';
+SET datestyle = 'ISO';
 \pset format unaligned
 \pset tuples_only on
 \set SHOW_CONTEXT never
