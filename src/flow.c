@@ -171,7 +171,8 @@ typedef struct SfWaits
 } SfWaits;
 
 static void
-find_waits(SfLedger *ledger, SfRun *run, const char *event, SfWaits *waits)
+find_waits(SfLedger *ledger, SfRun *run, const char *event, const SfMemory *memory,
+		   SfArrival *arrival, SfWaits *waits)
 {
 	static const SfRel where[][2] = {
 		{SF_REL_TASK_PKEY, SF_REL_TASK},
@@ -190,8 +191,12 @@ find_waits(SfLedger *ledger, SfRun *run, const char *event, SfWaits *waits)
 
 			sf_task_read(scan->slot, &task);
 			node = &run->version->nodes[task.node];
-			if (node->type != SF_NODE_WAIT || strcmp(node->wait_event, event) != 0 ||
-				task.due_at <= sf_ledger_now(ledger) ||
+			if (node->type != SF_NODE_WAIT || strcmp(node->wait_event, event) != 0)
+				continue;
+			/* answered by the one before and not carried out yet: the last one counts */
+			if (bms_is_member(sf_task_step(task.task_id), memory->answered))
+				arrival->answered = bms_add_member(arrival->answered, task.node);
+			if (task.due_at <= sf_ledger_now(ledger) ||
 				(where[i][1] == SF_REL_HELD && strcmp(sf_held_read_by(scan->slot), "join") == 0))
 				continue;
 			if (waits->n == waits->allocated)
@@ -262,7 +267,7 @@ answer_run(SfLedger *ledger, SfRun *run, const char *event, Jsonb *context)
 	arrival->context = context;
 	arrival->answered = NULL;
 	sf_ledger_renew(ledger);
-	find_waits(ledger, run, event, &waits);
+	find_waits(ledger, run, event, memory, arrival, &waits);
 	/* before any of them moves on: it may come to another wait for this event */
 	for (int i = 0; i < waits.n; i++)
 		arrival->answered = bms_add_member(arrival->answered, waits.tasks[i].node);
@@ -324,6 +329,13 @@ find_sops(const char *event)
 	return *use;
 }
 
+static void
+reopen(SfLedger **ledger)
+{
+	sf_ledger_close(*ledger);
+	*ledger = sf_ledger_open(true);
+}
+
 /* what one event of the statement leads to */
 static int64
 take_event(SfLedger **ledger, const char *name, const SfEvent *event, const SfEventUse *use)
@@ -333,16 +345,15 @@ take_event(SfLedger **ledger, const char *name, const SfEvent *event, const SfEv
 	int64		count = 0;
 	ListCell   *lc;
 
+	/* what ends takes along others that wait, and makes room for what starts */
 	if (use->exits != NIL)
 		ended = exit_runs(*ledger, name, event->subject_id, use->exits);
+	if (ended > 0)
+		reopen(ledger);
 	if (use->waits != NIL)
 		answered = answer_waits(*ledger, name, event, use->waits);
-	if (ended > 0 || answered > 0)
-	{
-		/* what ends makes room for what starts */
-		sf_ledger_close(*ledger);
-		*ledger = sf_ledger_open(true);
-	}
+	if (answered > 0)
+		reopen(ledger);
 	foreach(lc, use->starts)
 	{
 		SfSop	   *sop = lfirst(lc);
