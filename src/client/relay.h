@@ -237,6 +237,7 @@ extern void relay_warn_rarely(double *last, const char *format,...)
 
 /* relay_config.c: NULL where it is not valid, which was said */
 extern Config *config_read(const char *path);
+extern Config *config_parse(const char *path, const char *text, size_t len);
 extern void config_release(Config *config);
 /* relay_spec.c */
 extern void spec_free(Spec *spec);

@@ -361,24 +361,14 @@ say_unreadable(const char *path, const char *error)
 }
 
 Config *
-config_read(const char *path)
+config_parse(const char *path, const char *text, size_t len)
 {
-	Reader		reader = {path, NULL, 0};
+	Reader		reader = {.file = path};
 	Lines	   *lines = NULL;
-	size_t		len;
 	char	   *error = NULL;
-	char	   *text = document_read(path, &len, &error);
-	cJSON	   *value;
+	cJSON	   *value = document_parse(text, len, document_kind(path), &lines, &error);
 	Config	   *config = NULL;
 
-	if (text == NULL)
-	{
-		client_error("could not read \"%s\": %s", path, error);
-		free(error);
-		return NULL;
-	}
-	value = document_parse(text, len, document_kind(path), &lines, &error);
-	free(text);
 	if (value == NULL)
 	{
 		say_unreadable(path, error);
@@ -392,10 +382,30 @@ config_read(const char *path)
 		config = read_all(&reader, value);
 	cJSON_Delete(value);
 	lines_free(lines);
+	text_free(&reader.said);
 	if (reader.faults > 0)
 	{
 		config_release(config);
 		return NULL;
 	}
+	return config;
+}
+
+Config *
+config_read(const char *path)
+{
+	size_t		len;
+	char	   *error = NULL;
+	char	   *text = document_read(path, &len, &error);
+	Config	   *config;
+
+	if (text == NULL)
+	{
+		client_error("could not read \"%s\": %s", path, error);
+		free(error);
+		return NULL;
+	}
+	config = config_parse(path, text, len);
+	free(text);
 	return config;
 }

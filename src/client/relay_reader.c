@@ -15,16 +15,24 @@
 #define MAX_SECRET	(64 * 1024)
 
 static void
-say(const Reader *reader, const char *path, bool fault, const char *format, va_list args)
+say(Reader *reader, const char *path, bool fault, const char *format, va_list args)
 {
 	char		text[2048];
 	int			line = lines_find(reader->lines, path);
+	char	   *message;
 
 	vsnprintf(text, sizeof(text), format, args);
-	if (fault)
-		client_error("%s:%d: %s%s%s", reader->file, line, path, *path ? ": " : "", text);
-	else
-		client_warn("%s:%d: %s%s%s", reader->file, line, path, *path ? ": " : "", text);
+	message = client_format("%s:%d: %s%s%s\n", reader->file, line, path, *path ? ": " : "", text);
+	if (reader->said.data == NULL || strstr(reader->said.data, message) == NULL)
+	{
+		text_add(&reader->said, message);
+		message[strlen(message) - 1] = '\0';
+		if (fault)
+			client_error("%s", message);
+		else
+			client_warn("%s", message);
+	}
+	free(message);
 }
 
 void

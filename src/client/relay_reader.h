@@ -16,6 +16,7 @@ typedef struct Reader
 	const char *file;
 	const Lines *lines;
 	int			faults;
+	Text		said;			/* lines, each of which is said once */
 } Reader;
 
 /* an object of the file; what it lacks is looked for in base */
@@ -35,6 +36,7 @@ typedef struct Field
 	char	   *path;			/* to be freed by field_free() */
 } Field;
 
+/* what stands in a target that several actions use is said once */
 extern void reader_fault(Reader *reader, const char *path, const char *format,...)
 			__attribute__((format(printf, 3, 4)));
 extern void reader_warning(Reader *reader, const char *path, const char *format,...)

@@ -306,7 +306,7 @@ read_credentials(Spec *spec, const Map *map)
 {
 	spec->username = string_or_secret(map, "username");
 	spec->password = map_secret(map, "password");
-	if ((spec->username == NULL) != (spec->password == NULL))
+	if (map_has(map, "username") != map_has(map, "password"))
 		reader_fault(map->reader, map->path, "username and password go together");
 }
 
