@@ -481,18 +481,15 @@ CREATE FUNCTION sopflow.sop_file_calendar(object jsonb, place text, search text)
 AS $$
 DECLARE
 	given jsonb := sopflow.sop_file_record(object, place, 'calendar', search);
-	holidays jsonb := '[]';
-	places text[] := '{}';
-	h record;
+	holidays jsonb;
+	places text[];
 BEGIN
-	FOR h IN SELECT CASE jsonb_typeof(e.object) WHEN 'string' THEN jsonb_build_object('day', e.object) ELSE e.object END AS object,
-			format('%s.holidays[%s]', place, e.n - 1) AS place
-		FROM jsonb_array_elements(given->'holidays') WITH ORDINALITY e(object, n) ORDER BY e.n
-	LOOP
-		holidays := holidays || jsonb_build_array(sopflow.sop_file_defaults('holiday')
-			|| sopflow.sop_file_record(h.object, h.place, 'holiday', search));
-		places := places || h.place;
-	END LOOP;
+	SELECT coalesce(jsonb_agg(sopflow.sop_file_defaults('holiday') || sopflow.sop_file_record(
+				CASE jsonb_typeof(e.object) WHEN 'string' THEN jsonb_build_object('day', e.object) ELSE e.object END,
+				format('%s.holidays[%s]', place, e.n - 1), 'holiday', search) ORDER BY e.n), '[]'),
+			array_agg(format('%s.holidays[%s]', place, e.n - 1) ORDER BY e.n)
+		INTO holidays, places
+		FROM jsonb_array_elements(given->'holidays') WITH ORDINALITY e(object, n);
 	PERFORM sopflow.sop_file_unique(ARRAY(SELECT e.h->>'day' FROM jsonb_array_elements(holidays) WITH ORDINALITY e(h, n) ORDER BY e.n), places, 'holiday');
 	SELECT coalesce(jsonb_agg(e.h ORDER BY e.h->>'day'), '[]') INTO holidays FROM jsonb_array_elements(holidays) e(h);
 	RETURN ROW('calendar', given->>'calendar', place, object, given - 'holidays', holidays, NULL)::sopflow.sop_file_item;
@@ -506,11 +503,11 @@ CREATE FUNCTION sopflow.sop_file_sop(object jsonb, place text, search text) RETU
 AS $$
 DECLARE
 	given jsonb := sopflow.sop_file_record(object, place, 'sop', search);
-	nodes jsonb := '[]';
-	links jsonb := '[]';
-	node_places text[] := '{}';
-	link_places text[] := '{}';
-	e record;
+	nodes jsonb;
+	links jsonb;
+	objects jsonb;
+	places text[];
+	p record;
 BEGIN
 	IF given->>'subject_key' IS NULL AND given->>'subject_relation' IS NOT NULL THEN
 		PERFORM sopflow.sop_file_fault(sopflow.sop_file_path(place, 'subject_key'), '"subject_key" is missing', 'It goes with subject_relation.');
@@ -518,23 +515,22 @@ BEGIN
 		PERFORM sopflow.sop_file_fault(sopflow.sop_file_path(place, 'subject_relation'), '"subject_relation" is missing',
 			'It goes with subject_key and time_zone_column.');
 	END IF;
-	FOR e IN SELECT x.key, x.kind, a.object, format('%s.%s[%s]', place, x.key, a.n - 1) AS place
-		FROM (VALUES ('nodes', 'node'), ('links', 'link')) x(key, kind),
-			jsonb_array_elements(given->x.key) WITH ORDINALITY a(object, n) ORDER BY x.kind DESC, a.n
-	LOOP
-		e.object := sopflow.sop_file_defaults(e.kind) || sopflow.sop_file_record(e.object, e.place, e.kind, search);
-		IF e.kind = 'node' THEN
-			nodes := nodes || jsonb_build_array(e.object);
-			node_places := node_places || e.place;
+	FOR p IN SELECT * FROM (VALUES ('nodes', 'node'), ('links', 'link')) x(key, kind) LOOP
+		SELECT coalesce(jsonb_agg(defaults || sopflow.sop_file_record(a.object, format('%s.%s[%s]', place, p.key, a.n - 1), p.kind, search)
+					ORDER BY a.n), '[]'),
+				array_agg(format('%s.%s[%s]', place, p.key, a.n - 1) ORDER BY a.n)
+			INTO objects, places
+			FROM sopflow.sop_file_defaults(p.kind) defaults, jsonb_array_elements(given->p.key) WITH ORDINALITY a(object, n);
+		IF p.kind = 'node' THEN
+			nodes := objects;
+			PERFORM sopflow.sop_file_unique(ARRAY(SELECT format('"%s"', a.o->>'node_id')
+				FROM jsonb_array_elements(nodes) WITH ORDINALITY a(o, n) ORDER BY a.n), places, 'node');
 		ELSE
-			links := links || jsonb_build_array(e.object);
-			link_places := link_places || e.place;
+			links := objects;
+			PERFORM sopflow.sop_file_unique(ARRAY(SELECT format('from "%s" to "%s"', a.o->>'from_node', a.o->>'to_node')
+				FROM jsonb_array_elements(links) WITH ORDINALITY a(o, n) ORDER BY a.n), places, 'link');
 		END IF;
 	END LOOP;
-	PERFORM sopflow.sop_file_unique(ARRAY(SELECT format('"%s"', a.o->>'node_id')
-		FROM jsonb_array_elements(nodes) WITH ORDINALITY a(o, n) ORDER BY a.n), node_places, 'node');
-	PERFORM sopflow.sop_file_unique(ARRAY(SELECT format('from "%s" to "%s"', a.o->>'from_node', a.o->>'to_node')
-		FROM jsonb_array_elements(links) WITH ORDINALITY a(o, n) ORDER BY a.n), link_places, 'link');
 	RETURN ROW('sop', given->>'sop_id', place, object, given - '{nodes,links}'::text[], nodes, links)::sopflow.sop_file_item;
 END
 $$;
