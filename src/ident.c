@@ -76,17 +76,24 @@ static struct
 	bool		hold;
 }			cache;
 
+/* counts what may have changed sopflow.hold */
+static uint64 hold_changes = 0;
+
 static void
 forget_all(Datum arg, int cacheid, uint32 hashvalue)
 {
 	memset(&cache, 0, sizeof(cache));
+	hold_changes++;
 }
 
 static void
 forget_hold(Datum arg, Oid relid)
 {
 	if (relid == InvalidOid || relid == cache.rels[SF_REL_HOLD])
+	{
 		cache.hold_known = false;
+		hold_changes++;
+	}
 	/* ALTER TABLE ... OWNER TO reaches us this way */
 	if (relid == InvalidOid || relid == cache.rels[SF_REL_TASK])
 		cache.owner = InvalidOid;
@@ -158,7 +165,10 @@ sf_ident_owner(void)
 			elog(ERROR, "cache lookup failed for relation %u", relid);
 		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 		ReleaseSysCache(tuple);
-		cache.owner = owner;
+		/* not without the OID by which the news of another owner comes */
+		if (cache.rels[SF_REL_TASK] == relid)
+			cache.owner = owner;
+		return owner;
 	}
 	return cache.owner;
 }
@@ -216,18 +226,29 @@ sf_ident_held(void)
 		return true;
 	if (!cache.hold_known)
 	{
-		Relation	rel = table_open(sf_ident_rel(SF_REL_HOLD), AccessShareLock);
-		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-		TupleTableSlot *slot = table_slot_create(rel, NULL);
-		TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-		bool		hold = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+		Oid			relid = sf_ident_rel(SF_REL_HOLD);
+		Relation	rel = table_open(relid, AccessShareLock);
+		Snapshot	snapshot;
+		TupleTableSlot *slot;
+		TableScanDesc scan;
+		uint64		before;
+		bool		hold;
 
+		/* opening it may have made us forget its OID, by which the news would come */
+		cache.rels[SF_REL_HOLD] = relid;
+		before = hold_changes;
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
+		slot = table_slot_create(rel, NULL);
+		scan = table_beginscan(rel, snapshot, 0, NULL);
+		hold = table_scan_getnextslot(scan, ForwardScanDirection, slot);
 		table_endscan(scan);
 		ExecDropSingleTupleTableSlot(slot);
 		UnregisterSnapshot(snapshot);
 		table_close(rel, AccessShareLock);
 		cache.hold = hold;
-		cache.hold_known = true;
+		/* what came while we read is read next time */
+		cache.hold_known = hold_changes == before;
+		return hold;
 	}
 	return cache.hold;
 }
