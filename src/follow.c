@@ -122,14 +122,17 @@ advance(SfLedger *ledger, SfRun *run, const SfTask *task, TimestampTz completed_
 	run->finished = version->nnodes == 1 && to < 0 && version->nodes[0].next < 0 &&
 		version->nodes[0].nlinks == 0;
 	sf_move_begin(&move, ledger, run, task, completed_at);
-	sf_ledger_touch(ledger, run);
-	if (version->parallel || was_passed(&move, task))
-		return;
-	if (to == SF_LEAVE)
-		leave_node(&move, task->node);
-	else if (to >= 0)
-		sf_move_to(&move, to);
-	sf_move_end(&move);
+	if (!version->parallel && !was_passed(&move, task))
+	{
+		if (to == SF_LEAVE)
+			leave_node(&move, task->node);
+		else if (to >= 0)
+			sf_move_to(&move, to);
+		sf_move_end(&move);
+	}
+	/* a chain that goes on is not at an end, and nothing in it waits for this task */
+	if (!move.placed || version->branches)
+		sf_ledger_touch(ledger, run);
 }
 
 void
@@ -378,6 +381,9 @@ sf_flow_fail(SfLedger *ledger, SfRun *run, SfTask *task, const SfAction *action,
 	int			max_attempts = node->max_attempts > 0 ? node->max_attempts :
 		action != NULL ? action->max_attempts : no_action.max_attempts;
 
+	/* one that begins with a brace would be taken for a message */
+	if (node->type == SF_NODE_SOP && error[0] == '{')
+		error = psprintf("error: %s", error);
 	task->error = pnstrdup(error, pg_mbcliplen(error, strlen(error), MAX_ERROR_LENGTH));
 	sf_stats_count(SF_COUNT_ATTEMPTS_FAILED, 1);
 	if (action != NULL)

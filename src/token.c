@@ -134,6 +134,7 @@ place(SfMove *move, SfTask *task)
 	else
 		task->due_at = sf_token_open(run, task->node, sf_token_due(run, task->node, move->at));
 	sf_ledger_pend(move->ledger, task);
+	move->placed = true;
 }
 
 static SfScan *

@@ -23,6 +23,7 @@ typedef struct SfMove
 	TimestampTz at;				/* when it ended */
 	SfMemory   *memory;			/* read when it is needed */
 	bool		changed;		/* and to be written */
+	bool		placed;			/* there is a task that follows */
 } SfMove;
 
 extern void sf_move_begin(SfMove *move, SfLedger *ledger, SfRun *run, const SfTask *task,
