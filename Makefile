@@ -58,12 +58,14 @@ $(OBJS): $(wildcard src/*.h)
 $(DATA_built): $(sort $(wildcard sql/parts/*.sql)) sopflow.control
 	cat $(filter %.sql,$^) > $@
 
-.PHONY: deps demo test bench
+.PHONY: deps demo test fuzz bench
 deps:
 	@tools/deps
 demo:
 	@demo/run
 test:
 	@SUITE="$(SUITE)" TESTS="$(TESTS)" UPDATE="$(UPDATE)" test/run
+fuzz:
+	@FUZZ="$(FUZZ)" FUZZ_SECONDS="$(FUZZ_SECONDS)" FUZZ_WORK="$(FUZZ_WORK)" test/fuzz/run
 bench:
 	@bench/run.sh
