@@ -99,6 +99,7 @@ typedef struct SfSimCall
 	int			node;
 	SfForecast *f;
 	int			to;
+	char	   *result;			/* of a condition node, see sf_flow_choose */
 	int			n;
 	int		   *ways;
 } SfSimCall;
@@ -150,7 +151,7 @@ try_params(SfSimCall *call)
 static void
 try_choice(SfSimCall *call)
 {
-	(void) sf_flow_choose(call->s->run, call->node, true, &call->to);
+	call->result = sf_flow_choose(call->s->run, call->node, true, &call->to);
 }
 
 static void
@@ -302,10 +303,10 @@ carry_out_condition(SfSimulation *s, int at, SfForecast *f)
 	if (node->nlinks > 0)
 		note(f, "leads to %s", name_of(s, call.to));
 	else
-		note(f, "%s %s, leads to %s", node->condition_rules ? "rule set" : "condition",
-			 call.to == node->next && node->next != node->otherwise ?
-			 (node->condition_rules ? "allows" : "is true") :
-			 (node->condition_rules ? "denies" : "is not true"), name_of(s, call.to));
+		note(f, "%s, leads to %s", strstr(call.result, "true") ?
+			 (node->condition_rules ? "rule set allows" : "condition is true") :
+			 (node->condition_rules ? "rule set denies" : "condition is not true"),
+			 name_of(s, call.to));
 	if (call.to >= 0)
 		go_to(s, call.to);
 }
