@@ -277,7 +277,7 @@ sf_delivery_subject_exists(const SfSop *sop, const SfRun *run, char **error)
 						 psprintf("SELECT FROM %s WHERE %s = $1::%s LIMIT 1",
 								  quote_qualified_identifier(schema, relation),
 								  quote_identifier(sop->subject_key),
-								  format_type_be_qualified(type)),
+								  sf_plan_type_name(type)),
 						 1, types, values, note_row, &found);
 		ReleaseCurrentSubTransaction();
 	}

@@ -192,6 +192,11 @@ drop_old(SfRel parent, TimestampTz horizon)
 					collect_name, &names);
 	foreach(lc, names)
 		sf_plan_command(psprintf("DROP TABLE sopflow.%s", (char *) lfirst(lc)), NULL, NULL);
+	if (names != NIL && parent == SF_REL_RUN_HISTORY)
+		sf_plan_command("DELETE FROM sopflow.run_state s"
+						" WHERE NOT EXISTS (SELECT FROM sopflow.run r WHERE r.run_id = s.run_id)"
+						" AND NOT EXISTS (SELECT FROM sopflow.run_history h WHERE h.run_id = s.run_id)",
+						NULL, NULL);
 }
 
 void

@@ -21,6 +21,7 @@
 #include "utils/snapmgr.h"
 
 #include "clock.h"
+#include "compat.h"
 #include "errors.h"
 #include "history.h"
 #include "ledger.h"
@@ -48,7 +49,14 @@ struct SfLedger
 	int64		cancelled;
 	bool		hurry;			/* wait for nobody */
 	uint64		ends;			/* runs_ended, less what others ended since */
+	struct SfLedger *outer;		/* of a call that this one is part of */
+	LocalTransactionId lxid;
+	SubTransactionId subid;
+	MemoryContextCallback forget;
 };
+
+/* that of the innermost call; those of calls that failed go with their memory */
+static SfLedger *innermost = NULL;
 
 /* by this session; what a handler ended is told from what its caller did */
 static uint64 runs_ended = 0;
@@ -100,6 +108,39 @@ sf_compare_int64(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static void
+forget_ledger(void *arg)
+{
+	SfLedger  **link = &innermost;
+
+	while (*link != NULL && *link != arg)
+		link = &(*link)->outer;
+	if (*link != NULL)
+		*link = (*link)->outer;
+}
+
+/*
+ * The run as a call around this one has it, or NULL.  That call may have tasks
+ * of it in hand, which stand in no table: whether the run has ended is up to it.
+ */
+static SfRun *
+run_of_outer(SfLedger *ledger, int64 run_id, SfLedger **of)
+{
+	for (SfLedger *outer = ledger->outer; outer != NULL; outer = outer->outer)
+	{
+		SfRun	   *run;
+
+		/* one that failed may still be there */
+		if (outer->lxid != sf_local_xid() || !SubTransactionIsActive(outer->subid))
+			continue;
+		run = hash_search(outer->runs, &run_id, HASH_FIND, NULL);
+		*of = outer;
+		if (run != NULL && !run->ended)
+			return run;
+	}
+	return NULL;
+}
+
 SfLedger *
 sf_ledger_open(bool ends)
 {
@@ -123,6 +164,13 @@ sf_ledger_open(bool ends)
 		sf_history_ensure(ledger->now);
 	ledger->snapshot = sf_snapshot_push();
 	ledger->ends = runs_ended;
+	ledger->lxid = sf_local_xid();
+	ledger->subid = GetCurrentSubTransactionId();
+	ledger->outer = innermost;
+	ledger->forget.func = forget_ledger;
+	ledger->forget.arg = ledger;
+	MemoryContextRegisterResetCallback(context, &ledger->forget);
+	innermost = ledger;
 	return ledger;
 }
 
@@ -640,10 +688,19 @@ end_whole(SfLedger *ledger, SfRun *run)
 static void
 settle_run(SfLedger *ledger, SfRun *run)
 {
+	SfLedger   *outer;
+	SfRun	   *outer_run;
 	SfScan	   *scan = NULL;
 	SfTask		first = {0};
 	bool		held = false;
 
+	outer_run = run_of_outer(ledger, run->run_id, &outer);
+	if (outer_run != NULL)
+	{
+		outer_run->moved_at = Max(outer_run->moved_at, run->moved_at);
+		sf_ledger_touch(outer, outer_run);
+		return;
+	}
 	if (!run->finished)
 	{
 		if (run->version->joins)
@@ -684,6 +741,7 @@ settle_runs(SfLedger *ledger)
 
 	if (ledger->touched == NIL)
 		return;
+	sf_ledger_reread(ledger);
 	sf_ledger_look(ledger);
 	foreach(lc, ledger->touched)
 	{

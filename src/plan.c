@@ -470,7 +470,8 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 		false, 2, {INT8OID, JSONBOID}
 	},
 	[SF_PLAN_STATE_DELETE] = {
-		"DELETE FROM sopflow.run_state WHERE run_id = $1",
+		/* what the run went on without may be redriven, and the run with it */
+		"DELETE FROM sopflow.run_state WHERE run_id = $1 AND NOT state ? 'passed'",
 		false, 1, {INT8OID}
 	},
 	[SF_PLAN_LAST_STEP] = {
@@ -831,6 +832,12 @@ column_of(HeapTuple tuple, TupleDesc desc, int column, Oid wanted, bool *isnull)
 						NameStr(TupleDescAttr(desc, column - 1)->attname),
 						format_type_be(wanted), format_type_be(type))));
 	return heap_getattr(tuple, column, desc, isnull);
+}
+
+char *
+sf_plan_type_name(Oid type)
+{
+	return format_type_extended(type, -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
 }
 
 char *

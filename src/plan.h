@@ -154,6 +154,12 @@ extern void sf_plan_forget(struct _SPI_plan *plan);
 extern uint64 sf_plan_execute(struct _SPI_plan *plan, ParamListInfo params, bool newest,
 							  int max_rows, SfRowFn fn, void *arg);
 
+/*
+ * The type as a cast names it that leaves values as they are: format_type_be
+ * says "character" for bpchar, which as a cast is character(1).
+ */
+extern char *sf_plan_type_name(Oid type);
+
 /* a parameter of a statement that may be null */
 static inline void
 sf_put_text(Datum *value, char *null, const char *text)

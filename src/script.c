@@ -25,6 +25,7 @@
 #include "ident.h"
 #include "load_private.h"
 #include "memory.h"
+#include "plan.h"
 #include "rule.h"
 #include "script.h"
 
@@ -39,6 +40,7 @@ enum
 typedef struct SfScript
 {
 	Oid			subject_relation;
+	char	   *subject_key;	/* NULL: none */
 	SfValue   **conditions;		/* by node; NULL: none */
 	SfValue   **links;			/* by link; NULL: always */
 	SfJsonText **params;		/* by node; NULL: no templates in them */
@@ -210,7 +212,9 @@ compile_subject(SfLoad *load, void *arg)
 							get_rel_name(relid))));
 		appendStringInfoString(&buf, first ? "" : ", ");
 		first = false;
-		if (used)
+		/* no null stands for a column that may not be null by its type */
+		if (used || (get_typtype(att->atttypid) == TYPTYPE_DOMAIN &&
+					 DomainHasConstraints(att->atttypid)))
 			appendStringInfo(&buf, "s.%s", quote_identifier(NameStr(att->attname)));
 		else
 			appendStringInfoString(&buf, "NULL");
@@ -220,7 +224,7 @@ compile_subject(SfLoad *load, void *arg)
 					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
 												get_rel_name(relid)),
 					 quote_identifier(source->subject_key),
-					 format_type_be_qualified(get_atttype(relid, key)));
+					 sf_plan_type_name(get_atttype(relid, key)));
 	old = MemoryContextSwitchTo(load->set->context);
 	fact->query = pstrdup(buf.data);
 	MemoryContextSwitchTo(old);
@@ -237,6 +241,7 @@ compile_all(SfLoad *load, void *arg)
 	source->script = script;
 	load->set->script = script;
 	script->subject_relation = source->subject_relation;
+	script->subject_key = source->subject_key ? pstrdup(source->subject_key) : NULL;
 	script->conditions = palloc0(Max(version->nnodes, 1) * sizeof(SfValue *));
 	script->links = palloc0(Max(version->nlinks, 1) * sizeof(SfValue *));
 	script->params = palloc0(Max(version->nnodes, 1) * sizeof(SfJsonText *));
@@ -326,11 +331,14 @@ static bool
 script_is_current(SfRuleSet *set, void *arg)
 {
 	SfVersion  *version = arg;
+	SfScript   *script = set->script;
 	SfSop	   *sop = sf_definition_sop(version->sop_id);
 
 	/* drafts share the number 0 */
 	return sop != NULL && version->version_id != 0 && sop->owner == set->owner &&
-		sop->subject_relation == ((SfScript *) set->script)->subject_relation;
+		sop->subject_relation == script->subject_relation &&
+		strcmp(sop->subject_key ? sop->subject_key : "",
+			   script->subject_key ? script->subject_key : "") == 0;
 }
 
 /* the compiled version, in use until `finish` or an error */

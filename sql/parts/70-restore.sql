@@ -43,7 +43,8 @@ BEGIN
 		RETURN NEXT;
 	END LOOP;
 	DELETE FROM sopflow.sop_link l WHERE NOT EXISTS (SELECT FROM sopflow.sop x WHERE x.sop_id = l.sop_id);
-	DELETE FROM sopflow.run_state s WHERE NOT EXISTS (SELECT FROM sopflow.run r WHERE r.run_id = s.run_id);
+	DELETE FROM sopflow.run_state s WHERE NOT EXISTS (SELECT FROM sopflow.run r WHERE r.run_id = s.run_id)
+		AND NOT EXISTS (SELECT FROM sopflow.run_history h WHERE h.run_id = s.run_id);
 	DELETE FROM sopflow.action_grant g WHERE NOT EXISTS (SELECT FROM sopflow.action a WHERE a.action = g.action);
 	FOR s IN WITH gone AS (DELETE FROM sopflow.holiday h WHERE NOT EXISTS (SELECT FROM sopflow.calendar c WHERE c.calendar = h.calendar)
 			RETURNING h.calendar)
