@@ -580,12 +580,13 @@ COMMENT ON FUNCTION sopflow.sop_file_items(jsonb, text) IS 'What a file has, in 
 
 -- `row` has the columns of one row; what is as it is by default is left out.
 CREATE FUNCTION sopflow.sop_file_object(kind text, row_value jsonb) RETURNS jsonb
-	LANGUAGE sql STABLE
+	LANGUAGE plpgsql STABLE
 	SET search_path = pg_catalog, pg_temp SET IntervalStyle = 'postgres'
 AS $$
-	SELECT coalesce(jsonb_object_agg(k.key, k.value) FILTER (WHERE k.value <> k.default_value
-		AND (k.kind, k.key) IS DISTINCT FROM ('sop', 'name') OR k.kind = 'sop' AND k.key = 'name' AND k.value NOT IN ('null', row_value->'sop_id')), '{}')
-	FROM (SELECT DISTINCT ON (x.column_name) $1 AS kind, x.key, coalesce(x.default_value, 'null') AS default_value,
+BEGIN
+	RETURN (SELECT coalesce(jsonb_object_agg(k.key, k.value) FILTER (WHERE k.value <> k.default_value
+		AND (kind, k.key) IS DISTINCT FROM ('sop', 'name') OR kind = 'sop' AND k.key = 'name' AND k.value NOT IN ('null', row_value->'sop_id')), '{}')
+	FROM (SELECT DISTINCT ON (x.column_name) x.key, coalesce(x.default_value, 'null') AS default_value,
 			CASE
 				WHEN row_value->>x.column_name IS NULL THEN 'null'
 				WHEN x.type = 'interval' THEN to_jsonb(sopflow.sop_file_interval((row_value->>x.column_name)::interval))
@@ -595,7 +596,8 @@ AS $$
 					WHERE c.oid = CASE WHEN row_value->>x.column_name !~ '^\d+$' THEN (row_value->>x.column_name)::regclass END), row_value->x.column_name)
 				ELSE row_value->x.column_name
 			END AS value
-		FROM sopflow.sop_file_keys($1) x WHERE x.column_name IS NOT NULL ORDER BY x.column_name, x.n) k
+		FROM sopflow.sop_file_keys($1) x WHERE x.column_name IS NOT NULL ORDER BY x.column_name, x.n) k);
+END
 $$;
 COMMENT ON FUNCTION sopflow.sop_file_object(text, jsonb) IS 'A row as the object of a file';
 

@@ -364,6 +364,10 @@ BEGIN
 			WHERE s.column_name = sop_file_place.column_name AND object ? s.key LIMIT 1;
 		RETURN CASE WHEN key IS NULL THEN base ELSE sopflow.sop_file_path(base, key) END;
 	END IF;
+	IF part IS NULL AND kind = 'sop' AND column_name = 'sop_ref' THEN
+		-- an SOP that would run itself, if by one node only
+		part := (SELECT min(e.node->>'node_id') FROM jsonb_array_elements(item.nodes) e(node) WHERE e.node->>'sop_ref' IS NOT NULL HAVING count(*) = 1);
+	END IF;
 	IF part IS NOT NULL THEN
 		SELECT format('%s.nodes[%s]', base, e.n - 1), object->'nodes'->(e.n - 1)::int INTO base, object
 			FROM jsonb_array_elements(item.nodes) WITH ORDINALITY e(node, n) WHERE e.node->>'node_id' = part;
