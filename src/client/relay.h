@@ -55,6 +55,7 @@ typedef struct Lane
 	int			running;
 	double		tokens;			/* of the rate limit */
 	double		tokens_at;
+	double		held_until;		/* as a Retry-After wants it */
 	int64_t		outcomes[RELAY_OUTCOMES];
 	int64_t		buckets[RELAY_BUCKETS + 1];
 	double		seconds;
@@ -105,6 +106,7 @@ typedef struct Spec
 	char	   *hmac_header;
 	char	   *timestamp_header;
 	char	   *bearer;
+	bool		hold;			/* a Retry-After holds for the whole target */
 	int			result_body;	/* bytes of the answer in the task's result */
 	char	   *slack_channel;
 	/* and smtp */

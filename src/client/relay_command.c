@@ -320,6 +320,10 @@ spawn(Child *child, const Spec *spec, char **env, int in, int out, int err)
 	posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
+#if __GLIBC_PREREQ(2, 34)
+	/* what a library opened without a thought of children */
+	posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
+#endif
 	if (spec->directory != NULL)
 		posix_spawn_file_actions_addchdir_np(&actions, spec->directory);
 	posix_spawnattr_init(&attributes);

@@ -20,6 +20,8 @@
 
 /* a longer Retry-After is cut to this */
 #define MAX_RETRY_AFTER	(7 * 86400)
+/* and a target is held no longer than this at a time */
+#define MAX_HOLD_S		300
 
 static RelayOutcome
 judge(const Spec *spec, long status)
@@ -79,6 +81,13 @@ error_of(const Transfer *transfer, long status)
 }
 
 static void
+hold(Lane *lane, double seconds)
+{
+	if (lane->held_until < loop_now() + seconds)
+		lane->held_until = loop_now() + seconds;
+}
+
+static void
 http_finished(Transfer *transfer, CURLcode code)
 {
 	Job		   *job = transfer->job;
@@ -99,12 +108,15 @@ http_finished(Transfer *transfer, CURLcode code)
 		text = outcome == RELAY_DONE ? result_of(transfer, status) : error_of(transfer, status);
 		curl_easy_getinfo(transfer->easy, CURLINFO_RETRY_AFTER, &wait);
 	}
+	if (wait > MAX_RETRY_AFTER)
+		wait = MAX_RETRY_AFTER;
+	if (outcome == RELAY_RETRY && wait > 0 && job->spec->hold)
+		hold(job->lane, wait < MAX_HOLD_S ? (double) wait : MAX_HOLD_S);
 	transfer_free(transfer);
 	if (outcome == RELAY_DONE)
 		job_done(job, text);
 	else
-		job_failed(job, outcome, wait <= 0 ? -1 : wait < MAX_RETRY_AFTER ? (double) wait : MAX_RETRY_AFTER,
-				   text);
+		job_failed(job, outcome, wait > 0 ? (double) wait : -1, text);
 }
 
 static void

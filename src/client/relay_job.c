@@ -137,6 +137,11 @@ target_room(const Target *target, double *when)
 	*when = 0;
 	if (relay_draining)
 		return 0;
+	if (lane->held_until > loop_now())
+	{
+		*when = lane->held_until;
+		return 0;
+	}
 	if (all < room)
 		room = all;
 	if (room > 0 && target->rate > 0)

@@ -7,7 +7,6 @@
  * number of the present watch.
  */
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -198,8 +197,8 @@ wait_ms(void)
 
 	if (nheap == 0)
 		return -1;
-	wait = ceil((heap[1]->at - now) * 1000);
-	return wait <= 0 ? 0 : wait > 60000 ? 60000 : (int) wait;
+	wait = (heap[1]->at - now) * 1000;
+	return wait <= 0 ? 0 : wait > 60000 ? 60000 : (int) wait + 1;
 }
 
 void

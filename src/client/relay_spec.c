@@ -32,7 +32,7 @@ static const char *const kind_names[RELAY_KINDS] = {"webhook", "slack", "smtp", 
 
 static const char *const webhook_keys[] = {
 	TARGET_KEYS, CURL_KEYS, "timeout", "url", "method", "headers", "body", "content_type", "expect",
-	"retry", "dead", "hmac", "bearer", "username", "password", "result_body", NULL
+	"retry", "dead", "hold", "hmac", "bearer", "username", "password", "result_body", NULL
 };
 static const char *const slack_keys[] = {
 	TARGET_KEYS, CURL_KEYS, "timeout", "url", "text", "channel", NULL
@@ -337,6 +337,7 @@ read_webhook(Spec *spec, const Map *map)
 	spec->bearer = map_secret(map, "bearer");
 	if (spec->bearer != NULL && spec->username != NULL)
 		reader_fault(map->reader, map->path, "bearer and username exclude each other");
+	spec->hold = map_boolean(map, "hold", false);
 	spec->result_body = map_integer(map, "result_body", 500, 0, 65536);
 }
 
@@ -352,6 +353,8 @@ read_slack(Spec *spec, const Map *map)
 							  spec->alert ? "{{message}}" : NULL);
 	spec->slack_channel = map_string(map, "channel", NULL);
 	memset(spec->status + 200, STATUS_EXPECTED, 100);
+	/* Slack limits each hook, not each message */
+	spec->hold = true;
 }
 
 static void

@@ -74,6 +74,12 @@ is(scalar(() = $many =~ /error:/g), 3, 'all faults are said at once');
 my ($code, $out) = check_config($config, "targets:\n  web: {type: webhook, url: 'env:RELAY_TEST_KEY'}\nactions: {A: web}\n");
 ok($code == 4 && $out !~ /\Q$key\E/, 'a secret that is no URL is not shown');
 
+(my $example = slurp_file("$FindBin::RealBin/../../doc/examples/relay.yml")) =~ s{file:/run/secrets/sms-token}{file:$dir/token};
+$ENV{$_} = 'something-secret' for qw(CRM_HMAC_KEY MAIL_PASSWORD LEDGER_KEY);
+$ENV{SLACK_URL} = 'https://hooks.example.com/x';
+$example =~ s{ca_file: .*}{};
+is_deeply([ check_config($config, $example) ], [ 0, "FILE: valid: 6 targets, 6 actions, alerts\n" ], 'the example is valid');
+
 # --- a server, and something to deliver ---
 
 my $node = new_node('main');
@@ -85,7 +91,7 @@ my $web = "http://127.0.0.1:$server->{http}";
 my %params = (name => "An\"na <b>\x{e4}\x{20ac}", zip => '00501', big => 1, path => '../a b&c=d/#', inject => "x\r\nX-Evil: 1", nothing => undef);
 for my $action (qw(PLAIN TEMPLATE FORM JSONVALUE MISSING HEADER BASIC SLACK GET
 	S204 S429 S503 S500 S404 S410 S408 S302 DATE HANG RESET CLOSED REFUSED BIG ECHO PUT409
-	TLS TLSCA TLSOFF CMD CMDFAIL CMDDEAD CMDTEMP CMDHANG CMDBAD CMDNONE FILE ODD))
+	TLS TLSCA TLSOFF CMD CMDFAIL CMDDEAD CMDTEMP CMDHANG CMDBAD CMDNONE CMDFDS HELD FILE ODD))
 {
 	make_action($node, $action, \%params);
 }
@@ -110,6 +116,7 @@ targets:
     url: $web/status/200
     text: "Hello {{params.name}}, \\\\{{ {{context.from|nobody}}"
   tls: {type: webhook, url: "https://127.0.0.1:$server->{https}/status/200"}
+  held: {type: webhook, url: "$web/status/503/200", hold: true}
   log: {type: file, path: "$dir/tasks.jsonl"}
   run:
     type: command
@@ -157,8 +164,10 @@ actions:
   CMDTEMP: {target: run, argv: ["sh", "-c", "exit 75"]}
   CMDHANG: {target: run, argv: ["sh", "-c", "trap '' TERM; sleep 98765 & wait; sleep 98765"], timeout: 200ms, kill_after: 200ms}
   CMDBAD: {target: run, argv: ["printf", "no json \\\\0001"]}
+  CMDFDS: {target: run, argv: ["/bin/sh", "-c", "for i in `seq 3 100`; do [ -e /proc/\$\$/fd/\$i ] && echo open; done; echo none"]}
   CMDNONE: {target: run, argv: ["/nowhere/at/all"]}
   FILE: log
+  HELD: held
   SLOW: {target: odd.name, url: "$web/delay/2500"}
 alerts: {target: chat, text: "{{kind}}: {{message}}", state: "$dir/alert"}
 END
@@ -232,6 +241,8 @@ is_deeply($body, { text => "Hello An\"na &lt;b&gt;\x{e4}\x{20ac}, {{ nobody" }, 
 like(deliver('S204'), qr/^done\|1\|-\|\{"status": 204\}/, '204 is success');
 like(deliver('S429'), qr/^pending\|1\|HTTP status 429: later\|-\|600$/, '429: again after Retry-After');
 like(deliver('S503'), qr/^pending\|1\|HTTP status 503: later\|-\|1200$/, '503 too');
+like(deliver('HELD'), qr/^pending\|1\|HTTP status 503: later\|-\|200$/, 'where a target is to be held');
+emit_tasks($node, 'HELD', 5);
 like(deliver('DATE'), qr/^pending\|1\|HTTP status 503\|-\|1800$/, 'also where that is a date');
 like(deliver('S500'), qr/^pending\|1\|HTTP status 500: .*\|-\|3600$/, "500: again after the action's backoff");
 like(deliver('S408'), qr/^pending\|1\|HTTP status 408.*\|-\|3600$/, '408 too');
@@ -272,6 +283,8 @@ is($left, '', 'with all that it has started');
 like(deliver('CMDBAD'), qr/^done\|1\|-\|\{"exit": 0, "output": "no json.*"\}/, 'what is no JSON is kept as text');
 like(deliver('CMDNONE'), qr/^pending\|1\|could not run "\/nowhere\/at\/all": No such file or directory\|/, 'a program that is not there');
 
+like(deliver('CMDFDS'), qr/"output": "none"/, 'it inherits no open file');
+
 # --- files ---
 
 like(deliver('FILE'), qr/^done\|1\|-\|\{"written": true\}/, 'a file');
@@ -309,6 +322,8 @@ said($relay, qr/the configuration was read again/, 'a good one is taken');
 $node->safe_psql('postgres', "UPDATE sopflow.action SET channel = 'another' WHERE action = 'ODD'");
 like(deliver('ODD'), qr/^done/, 'an action that is new, on a channel of its own');
 like(deliver('S404'), qr/^done\|1\|-\|.*201/, 'and a target that moved');
+
+is($node->safe_psql('postgres', q{SELECT count(*) FROM sopflow.tasks WHERE action = 'HELD' AND status = 'ready'}), '5', 'and the target that is held was given nothing all the time');
 
 # --- alerts ---
 
