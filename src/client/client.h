@@ -48,7 +48,7 @@ extern ClientOptions options;
 typedef struct Command
 {
 	const char *name;
-	int			(*run) (int argc, char **argv);
+	int			(*run)(int argc, char **argv);
 	const char *help;
 	const char *summary;
 } Command;

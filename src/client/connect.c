@@ -54,7 +54,8 @@ connect_once(bool wait)
 	PGconn	   *conn;
 
 	set_parameters(keywords, values, name, sizeof(name));
-	conn = wait ? PQconnectdbParams(keywords, values, 1) : PQconnectStartParams(keywords, values, 1);
+	conn = wait ? PQconnectdbParams(keywords, values, 1) :
+		PQconnectStartParams(keywords, values, 1);
 	if (conn == NULL)
 		client_fatal(EXIT_FAILED, "out of memory");
 	return conn;

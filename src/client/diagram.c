@@ -19,7 +19,7 @@ cmd_diagram(int argc, char **argv)
 	static const struct option longs[] = {
 		{"format", required_argument, NULL, 256},
 		{"counts", no_argument, NULL, 257},
-		{NULL, 0, NULL, 0}
+		{NULL, 0, NULL, 0},
 	};
 	const char *params[3] = {NULL, "mermaid", "false"};
 	PGconn	   *conn;

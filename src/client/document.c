@@ -152,7 +152,8 @@ lines_find(const Lines *lines, const char *path)
 		{
 			const char *theirs = lines->nodes[child].key;
 
-			if (index >= 0 ? theirs == NULL && i == index : theirs != NULL && strcmp(theirs, key) == 0)
+			if (index >= 0 ? theirs == NULL && i == index :
+				theirs != NULL && strcmp(theirs, key) == 0)
 				break;
 		}
 		if (child < 0)

@@ -43,7 +43,9 @@ is_block(const char *text)
 		return false;
 	for (; *s != '\0'; s++)
 	{
-		if ((*s < 0x20 && *s != '\n') || *s == 0x7f || (*s == ' ' && (s[1] == '\n' || s[1] == '\0')))
+		if ((*s < 0x20 && *s != '\n') || *s == 0x7f)
+			return false;
+		if (*s == ' ' && (s[1] == '\n' || s[1] == '\0'))
 			return false;
 		/* NEL, the separators of U+2028 and U+2029, the mark U+FEFF, and beyond U+FFFF */
 		if (*s == 0xc2 || (*s == 0xe2 && s[1] == 0x80) || *s == 0xef || *s >= 0xf0)

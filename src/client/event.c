@@ -100,7 +100,7 @@ read_time(const cJSON *value)
 	if (!cJSON_IsNumber(value))
 		return NULL;
 	snprintf(text, sizeof(text), "%.6f",
-			 value->valuedouble >= MILLISECONDS_FROM ? value->valuedouble / 1000 : value->valuedouble);
+			 value->valuedouble / (value->valuedouble >= MILLISECONDS_FROM ? 1000 : 1));
 	return cJSON_CreateRaw(text);
 }
 

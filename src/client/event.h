@@ -27,7 +27,7 @@ typedef struct Event
 	int			source;
 	int64_t		position;
 	char	   *partition;		/* NULL without partition_field */
-	char	   *json;			/* for sopflow.ingest(); NULL: passed over, only its position counts */
+	char	   *json;			/* for sopflow.ingest(); NULL: only its position counts */
 } Event;
 
 /*

@@ -52,7 +52,7 @@ order_keys(cJSON *value)
 	}
 	cJSON_ArrayForEach(item, value)
 	{
-		/* what the user gives as data keeps the server's order */
+		/* data of the user keep the server's order */
 		if (item->string == NULL || strcmp(item->string, "params") != 0)
 			order_keys(item);
 	}
@@ -62,8 +62,9 @@ static cJSON *
 read_result(const PGresult *result, int row)
 {
 	char	   *error;
-	cJSON	   *value = document_parse(PQgetvalue(result, row, 0), (size_t) PQgetlength(result, row, 0),
-									   DOCUMENT_JSON, NULL, &error);
+	cJSON	   *value = document_parse(PQgetvalue(result, row, 0),
+									   (size_t) PQgetlength(result, row, 0), DOCUMENT_JSON, NULL,
+									   &error);
 
 	if (value == NULL)
 		client_fatal(EXIT_FAILED, "could not read what the server exports: %s", error);
@@ -130,7 +131,7 @@ cmd_export(int argc, char **argv)
 		{"format", required_argument, NULL, 256},
 		{"with-used", no_argument, NULL, 257},
 		{"all", no_argument, NULL, 258},
-		{NULL, 0, NULL, 0}
+		{NULL, 0, NULL, 0},
 	};
 	const char *format = "yaml";
 	bool		used = false;

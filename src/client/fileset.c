@@ -188,7 +188,8 @@ report_place(const FileSet *set, const char *path, size_t len, const char *what)
 
 		place = part->element < 0 ? client_strdup(rest)
 			: client_format("[%d]%s", part->element, rest);
-		fileset_fault(file->path, lines_find(file->documents.items[part->document].lines, place), what);
+		fileset_fault(file->path,
+					  lines_find(file->documents.items[part->document].lines, place), what);
 		free(place);
 	}
 	free(copy);

@@ -543,7 +543,7 @@ read_options(Ingest *ingest, int argc, char **argv)
 		{"source", required_argument, NULL, 263},
 		{"batch", required_argument, NULL, 264},
 		{"skip-bad", no_argument, NULL, 265},
-		{NULL, 0, NULL, 0}
+		{NULL, 0, NULL, 0},
 	};
 	const char **values[] = {
 		&ingest->fields.event, &ingest->fields.event_field, &ingest->fields.subject_field,

@@ -132,7 +132,8 @@ read_unicode(Reader *reader, char *out)
 		return fault(reader, reader->line, "a string holds a null character");
 	if (code >= 0xd800 && code <= 0xdfff)
 	{
-		if (code >= 0xdc00 || reader->end - reader->at < 2 || reader->at[0] != '\\' || reader->at[1] != 'u')
+		if (code >= 0xdc00 || reader->end - reader->at < 2 ||
+			reader->at[0] != '\\' || reader->at[1] != 'u')
 			return fault(reader, reader->line, "a string holds half of a surrogate pair");
 		reader->at += 2;
 		if (!read_hex(reader, &low))

@@ -171,7 +171,7 @@ cmd_load(int argc, char **argv)
 	static const struct option longs[] = {
 		{"dry-run", no_argument, NULL, 256},
 		{"watch", no_argument, NULL, 257},
-		{NULL, 0, NULL, 0}
+		{NULL, 0, NULL, 0},
 	};
 	bool		dry = false;
 	bool		watch = false;
@@ -225,7 +225,7 @@ cmd_validate(int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{"offline", no_argument, NULL, 256},
-		{NULL, 0, NULL, 0}
+		{NULL, 0, NULL, 0},
 	};
 	bool		offline = false;
 	FileSet		set;

@@ -8,7 +8,6 @@
 
 #include "client.h"
 
-
 static const Command commands[] = {
 	{"load", cmd_load, load_help, "make SOPs and what they use what files say"},
 	{"validate", cmd_validate, validate_help, "check files without loading them"},
@@ -62,7 +61,7 @@ static const struct option common_options[] = {
 	{"quiet", no_argument, NULL, 'q'},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{"version", no_argument, NULL, OPTION_VERSION},
-	{NULL, 0, NULL, 0}
+	{NULL, 0, NULL, 0},
 };
 
 #define COMMON_COUNT	((int) (sizeof(common_options) / sizeof(common_options[0])))

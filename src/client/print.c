@@ -119,7 +119,8 @@ print_table(FILE *out, const PGresult *result)
 	for (int c = 0; c < columns; c++)
 	{
 		fputs(c > 0 ? "  " : "", out);
-		print_cell(out, PQfname(result, c), widths[c], is_number(PQftype(result, c)), c == columns - 1);
+		print_cell(out, PQfname(result, c), widths[c], is_number(PQftype(result, c)),
+				   c == columns - 1);
 	}
 	print_plain(out);
 	fputc('\n', out);

@@ -23,7 +23,7 @@ cmd_simulate(int argc, char **argv)
 		{"context", required_argument, NULL, 257},
 		{"subject", required_argument, NULL, 258},
 		{"json", no_argument, NULL, 259},
-		{NULL, 0, NULL, 0}
+		{NULL, 0, NULL, 0},
 	};
 	static const char table_sql[] =
 		"SELECT * FROM sopflow.simulate($1, coalesce($2::timestamptz, sopflow.now()),"

@@ -96,9 +96,11 @@ print_members(const cJSON *payload)
 	{
 		char	   *text;
 
-		if (strcmp(item->string, "v") == 0 || strcmp(item->string, "type") == 0 || cJSON_IsNull(item))
+		if (strcmp(item->string, "v") == 0 || strcmp(item->string, "type") == 0 ||
+			cJSON_IsNull(item))
 			continue;
-		text = cJSON_IsString(item) ? client_strdup(item->valuestring) : document_print(item, false);
+		text = cJSON_IsString(item) ? client_strdup(item->valuestring) :
+			document_print(item, false);
 		putchar(' ');
 		print_style(stdout, STYLE_DIM);
 		print_text(stdout, item->string);
@@ -116,7 +118,8 @@ print_notification(const Tail *tail, const PGnotify *notify)
 	struct tm	parts;
 	char		at[64];
 	char	   *error = NULL;
-	cJSON	   *payload = document_parse(notify->extra, strlen(notify->extra), DOCUMENT_JSON, NULL, &error);
+	cJSON	   *payload = document_parse(notify->extra, strlen(notify->extra), DOCUMENT_JSON, NULL,
+										 &error);
 	const cJSON *type = payload ? cJSON_GetObjectItemCaseSensitive(payload, "type") : NULL;
 
 	free(error);
@@ -128,7 +131,8 @@ print_notification(const Tail *tail, const PGnotify *notify)
 	{
 		fputs(at, stdout);
 		putchar(' ');
-		print_style(stdout, strcmp(notify->relname, SF_ALERT_CHANNEL) == 0 ? STYLE_RED : STYLE_GREEN);
+		print_style(stdout, strcmp(notify->relname, SF_ALERT_CHANNEL) == 0 ? STYLE_RED :
+					STYLE_GREEN);
 		print_text(stdout, notify->relname);
 		print_plain(stdout);
 		putchar(' ');
@@ -176,7 +180,7 @@ cmd_tail(int argc, char **argv)
 		{"channel", required_argument, NULL, 256},
 		{"json", no_argument, NULL, 257},
 		{"count", required_argument, NULL, 258},
-		{NULL, 0, NULL, 0}
+		{NULL, 0, NULL, 0},
 	};
 	Tail		tail = {NULL, 0, false, -1};
 	PGconn	   *conn;

@@ -98,7 +98,8 @@ print_counters(Top *top, FILE *out)
 		return;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	seconds = (double) (now.tv_sec - top->at.tv_sec) + (double) (now.tv_nsec - top->at.tv_nsec) / 1e9;
+	seconds = (double) (now.tv_sec - top->at.tv_sec) +
+		(double) (now.tv_nsec - top->at.tv_nsec) / 1e9;
 	for (int c = 0; c < COUNTER_COUNT; c++)
 	{
 		double		value = 0;
@@ -175,6 +176,16 @@ make_screen(Top *top)
 	return text;
 }
 
+static const char *
+style_of(char mark, const char *line)
+{
+	if (mark != '\0')
+		return mark == MARK_TITLE ? STYLE_REVERSE : STYLE_BOLD;
+	if (strncmp(line, "error", strlen("error")) == 0)
+		return STYLE_RED;
+	return strncmp(line, "warning", strlen("warning")) == 0 ? STYLE_YELLOW : STYLE_NONE;
+}
+
 /* Line by line, cut to the size; rows 0: all of it as plain text. */
 static void
 show_screen(const char *text, int rows, int columns)
@@ -189,9 +200,7 @@ show_screen(const char *text, int rows, int columns)
 			puts(line);
 		else
 		{
-			print_style(stdout, mark == MARK_TITLE ? STYLE_REVERSE : mark == MARK_HEADER ? STYLE_BOLD
-						: strncmp(line, "error", 5) == 0 ? STYLE_RED
-						: strncmp(line, "warning", 7) == 0 ? STYLE_YELLOW : STYLE_NONE);
+			print_style(stdout, style_of(mark, line));
 			print_cut(stdout, line, columns);
 			print_plain(stdout);
 			/* what an earlier screen had there goes */
@@ -276,7 +285,7 @@ cmd_top(int argc, char **argv)
 	static const struct option longs[] = {
 		{"interval", required_argument, NULL, 256},
 		{"once", no_argument, NULL, 257},
-		{NULL, 0, NULL, 0}
+		{NULL, 0, NULL, 0},
 	};
 	double		seconds = 2;
 	bool		once = false;

@@ -204,7 +204,7 @@ wait_for_change(Watch *watch, PGconn *conn, bool missing)
 	struct pollfd fds[3] = {
 		{watch->fd, POLLIN, 0},
 		{PQsocket(conn), POLLIN, 0},
-		{client_signal_fd, POLLIN, 0}
+		{client_signal_fd, POLLIN, 0},
 	};
 	bool		any;
 

@@ -234,13 +234,15 @@ read_key(Reader *reader, const yaml_event_t *event)
 
 /* The value of a member, whose key is taken over. */
 static bool
-read_member(Reader *reader, cJSON *parent, char *key, const yaml_event_t *first, int part, int depth)
+read_member(Reader *reader, cJSON *parent, char *key, const yaml_event_t *first, int part,
+			int depth)
 {
 	yaml_event_t event;
 	cJSON	   *value = NULL;
 
 	if (first != NULL)
-		value = read_value(reader, first, lines_add(reader->lines, part, NULL, line_of(first)), depth);
+		value = read_value(reader, first, lines_add(reader->lines, part, NULL, line_of(first)),
+						   depth);
 	else if (next_event(reader, &event))
 	{
 		/* the line of a member is that of its key, which the caller has added */
