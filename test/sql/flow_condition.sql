@@ -190,6 +190,7 @@ RESET search_path;
 SELECT node_id, status, result FROM sopflow.tasks WHERE sop_id = 'flow path' ORDER BY task_id;
 
 DELETE FROM sopflow.dead;
+DELETE FROM sopflow.run_state;
 DELETE FROM sopflow.alert;
 DELETE FROM sopflow.sop WHERE sop_id LIKE 'flow %';
 DELETE FROM sopflow.rule_set WHERE rule_set = 'flow rules';

@@ -173,12 +173,14 @@ SELECT sopflow.run_due();
 UPDATE sopflow.sop_node SET delay = '2 h' WHERE sop_id = 'flow child' AND node_id = 'c1';
 SET sopflow.clock = '2030-01-01 15:00:00+00';
 SELECT sopflow.run_due();
-SELECT sop_id, version FROM sopflow.runs WHERE subject_id = 'v1' ORDER BY run_id;
+SELECT r.sop_id, r.version = (SELECT max(v.version) FROM sopflow.sop_version v WHERE v.sop_id = r.sop_id) AS newest
+FROM sopflow.runs r WHERE r.subject_id = 'v1' AND r.state = 'active' ORDER BY r.run_id;
 SELECT sopflow.cancel(subject_id => 'v1');
 
-SELECT count(*) FROM sopflow.run_state;
+SELECT count(*) FROM sopflow.run_state WHERE NOT state ? 'passed';
 SELECT count(*) FROM sopflow.held;
 DELETE FROM sopflow.dead;
+DELETE FROM sopflow.run_state;
 DELETE FROM sopflow.alert;
 DELETE FROM sopflow.sop WHERE sop_id LIKE 'flow %';
 DELETE FROM sopflow.action WHERE action LIKE 'FLOW%';

@@ -19,7 +19,7 @@ BEGIN
 	LOOP
 		FOR t IN SELECT x.task_id, x.run_id, x.sop_id FROM sopflow.tasks x WHERE x.subject_id = 'why flow subject' LOOP
 			l := regexp_replace(l, '([Tt]ask )' || t.task_id || '\M', '\1r:' || (t.task_id & 65535));
-			l := regexp_replace(l, '\m([Rr]un |"run_id": )' || t.run_id || '\M', '\1r');
+			l := regexp_replace(l, '(\m[Rr]un |"run_id": )' || t.run_id || '\M', '\1r', 'g');
 		END LOOP;
 		RETURN NEXT l;
 	END LOOP;
