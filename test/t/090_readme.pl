@@ -1,59 +1,122 @@
-# The SQL of README.md works: its ```sql blocks, in order, in one database.
-# A block after the comment <!-- not run --> is left out.  One after
-# <!-- fails SQLSTATE --> ends in that error, shown by the block that follows.
+# README.md works: its ```sql and ```sh blocks, in order, in one database and
+# one session, with the client in PATH.  A mark stands before a block:
+#   <!-- not run -->         it is left out
+#   <!-- fails SQLSTATE -->  it ends in that error, shown by the block that follows
+#   <!-- fails N -->         the same of a ```sh block and its exit code
+#   <!-- file NAME -->       it is the file NAME for the blocks that follow
+#   <!-- diagram SOP -->     it is what the diagram of that SOP is then
+# What a ```sh block prints is the block without a language that follows it.
 
 use strict;
 use warnings;
 
+use File::Copy;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 plan skip_all => 'there is no README.md' unless -f 'README.md';
 
+local $ENV{PGTZ} = 'UTC';
+my $dir = PostgreSQL::Test::Utils::tempdir;
 my $text = slurp_file('README.md');
 my @blocks;
-my $failing;
-while ($text =~ /^(?:<!-- (not run|fails (\w{5})) -->\s*)?```(\w*)[^\n]*\n(.*?)^```[ \t]*$/gms)
+my $last;
+while ($text =~ /^(?:<!-- ([^\n]*) -->\s*)?```(\w*)[^\n]*\n(.*?)^```[ \t]*$/gms)
 {
-	my ($mark, $sqlstate, $language, $body) = ($1, $2, $3, $4);
+	my ($mark, $language, $body) = ($1 // '', $2, $3);
 	my $line = 1 + (substr($text, 0, $-[0]) =~ tr/\n//);
-	$failing->{shown} = $body if $failing;
-	undef $failing;
-	next if $language ne 'sql' || ($mark && !$sqlstate);
-	push @blocks, { line => $line, body => $body, sqlstate => $sqlstate };
-	$failing = $blocks[-1] if $sqlstate;
+	$last->{shown} = $body if $last && $language eq '';
+	undef $last;
+	$mark =~ /^(?:not run|fails \w+|file [\w.]+|diagram \w+|)$/
+	  or die "README.md:$line: \"$mark\" is no mark of a block";
+	next if $mark eq 'not run';
+	my ($kind, $value) = split / /, $mark;
+	$kind = $language if !defined $kind || $kind eq 'fails';
+	next unless $kind =~ /^(?:sql|sh|file|diagram)$/;
+	push @blocks, { line => $line, kind => $kind, value => $value, body => $body };
+	$last = $blocks[-1];
 }
-ok(scalar @blocks, 'README.md has SQL');
+for my $kind (qw(sql sh))
+{
+	ok(scalar(grep { $_->{kind} eq $kind } @blocks), "README.md has $kind");
+}
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'sopflow'");
 $node->start;
 
+copy($_, $dir) or die "$_: $!" for glob 'doc/examples/*.yml';
+
 # One session, so that a transaction, a setting or a variable of one block is
 # there in the next.
-my $script = join '', map
+my $script = "\\setenv PGDATABASE postgres\n";
+for my $block (@blocks)
 {
-	"\\echo -- README.md:$_->{line}\n$_->{body}\n"
-	  . ($_->{sqlstate} ? "\\echo -- README.md:$_->{line} :SQLSTATE\n" : '')
-} @blocks;
+	my $name = "$dir/block-$block->{line}";
+	my $where = "\\echo -- README.md:$block->{line}";
+	if ($block->{kind} eq 'sql')
+	{
+		$script .= "$where\n$block->{body}\n";
+		$script .= "$where :SQLSTATE\n" if $block->{value};
+	}
+	elsif ($block->{kind} eq 'sh')
+	{
+		append_to_file("$name.sh", $block->{body});
+		$script .= "\\! (cd '$dir' && sh -e $name.sh) >$name.out 2>&1; echo \$? >$name.rc\n";
+	}
+	elsif ($block->{kind} eq 'file')
+	{
+		unlink "$dir/$block->{value}";
+		append_to_file("$dir/$block->{value}", $block->{body});
+	}
+	else
+	{
+		$script .= "SELECT sopflow.diagram('$block->{value}')"
+		  . " \\g (format=unaligned tuples_only=on) $name.out\n";
+	}
+}
 my ($rc, $out, $err) =
   $node->psql('postgres', $script, on_error_stop => 0, extra_params => [ '-a', '-q' ]);
 is($rc, 0, 'the blocks ran to the end');
 ($err = "$err\n") =~ s/^psql:[^:\n]*:\d+: //gm;
 
-my @failing = grep { $_->{sqlstate} } @blocks;
+# Blanks at the end of lines, and of the whole, are not shown.
+sub printed
+{
+	my ($block) = @_;
+	(my $printed = slurp_file("$dir/block-$block->{line}.out")) =~ s/[ \t]+$//gm;
+	$printed =~ s/\n*\z/\n/;
+	return $printed;
+}
+
+my @failing = grep { $_->{kind} eq 'sql' && $_->{value} } @blocks;
 for my $block (@failing)
 {
-	like($out, qr/^-- README\.md:$block->{line} $block->{sqlstate}$/m,
-		"the block at line $block->{line} fails with $block->{sqlstate}");
+	like($out, qr/^-- README\.md:$block->{line} $block->{value}$/m,
+		"the block at line $block->{line} fails with $block->{value}");
 	isnt(index($err, $block->{shown} // '(nothing)'), -1,
 		"the block at line $block->{line} fails as shown")
 	  or diag("$err\n");
 }
 my @errors = grep { /(ERROR|FATAL|PANIC):/ } split /\n/, $err;
 is(scalar @errors, scalar @failing, 'no other block ends in an error') or diag("$err\n");
+
+for my $block (grep { $_->{kind} eq 'sh' } @blocks)
+{
+	my $printed = printed($block);
+	is(slurp_file("$dir/block-$block->{line}.rc"), ($block->{value} // 0) . "\n",
+		"the block at line $block->{line} exits so")
+	  or diag($printed);
+	next unless defined $block->{shown};
+	isnt(index($printed, $block->{shown}), -1, "the block at line $block->{line} prints what is shown")
+	  or diag($printed);
+}
+for my $block (grep { $_->{kind} eq 'diagram' } @blocks)
+{
+	is(printed($block), $block->{body}, "the diagram at line $block->{line} is that of $block->{value}");
+}
 
 $node->stop;
 done_testing();
