@@ -56,6 +56,9 @@ typedef struct Lane
 	double		tokens;			/* of the rate limit */
 	double		tokens_at;
 	double		held_until;		/* as a Retry-After wants it */
+	double		window;			/* when the counting of ends began */
+	int			ends;			/* since then */
+	double		pace;			/* ends a second in the window before */
 	int64_t		outcomes[RELAY_OUTCOMES];
 	int64_t		buckets[RELAY_BUCKETS + 1];
 	double		seconds;

@@ -11,6 +11,9 @@
 
 /* no fetch for less than what a rate limit lets through in this time */
 #define RATE_STEP_S		0.02
+/* ends are counted for so long, and what will begin within so long is fetched ahead */
+#define WINDOW_S		0.25
+#define AHEAD_S			0.03
 
 Config	   *relay_config;
 JobList		relay_jobs;
@@ -20,6 +23,7 @@ int64_t		relay_lost_leases = 0;
 
 static Lane *lanes;
 static int	nwaiting;
+static int	nrunning;
 static LoopTimer tokens_timer;
 
 const Carrier carriers[RELAY_KINDS] = {
@@ -127,12 +131,42 @@ kept_for_others(const Target *target)
 	return kept;
 }
 
+static void
+count_end(Lane *lane)
+{
+	double		passed = loop_now() - lane->window;
+
+	if (passed > WINDOW_S)
+	{
+		lane->pace = lane->ends / passed;
+		lane->window = loop_now();
+		lane->ends = 0;
+	}
+	lane->ends++;
+}
+
+/*
+ * What to have in hand beside what runs, so that a place that becomes free need
+ * not wait for the database: nothing for a target that is slow or limited.
+ */
+static int
+ahead(const Target *target)
+{
+	const Lane *lane = target->lane;
+	int			tasks = (int) (lane->pace * AHEAD_S);
+
+	if (target->rate > 0 || loop_now() - lane->window > 2 * WINDOW_S)
+		return 0;
+	return tasks < target->concurrency / 2 ? tasks : target->concurrency / 2;
+}
+
 int
 target_room(const Target *target, double *when)
 {
 	Lane	   *lane = target->lane;
-	int			room = target->concurrency - lane->in_hand;
-	int			all = relay_config->max_in_flight - relay_jobs.count - kept_for_others(target);
+	int			more = ahead(target);
+	int			room = target->concurrency + more - lane->in_hand;
+	int			all = relay_config->max_in_flight + more - relay_jobs.count - kept_for_others(target);
 
 	*when = 0;
 	if (relay_draining)
@@ -195,6 +229,7 @@ start(Job *job)
 	job->state = JOB_RUNNING;
 	job->started = loop_now();
 	job->lane->running++;
+	nrunning++;
 	if (job->spec->target->rate > 0)
 		job->lane->tokens -= 1;
 	carriers[job->spec->target->kind].start(job);
@@ -211,7 +246,7 @@ tokens_came(void *arg)
 static bool
 may_start(const Target *target)
 {
-	if (target->lane->running >= target->concurrency)
+	if (target->lane->running >= target->concurrency || nrunning >= relay_config->max_in_flight)
 		return false;
 	refill(target);
 	if (target->rate == 0 || target->lane->tokens >= 1)
@@ -276,7 +311,11 @@ end(Job *job, RelayOutcome outcome, double retry_in, char *text)
 	double		seconds = loop_now() - job->started;
 
 	if (job->state == JOB_RUNNING)
+	{
 		job->lane->running--;
+		nrunning--;
+		count_end(job->lane);
+	}
 	else
 		nwaiting--;
 	job->lane->in_hand--;
