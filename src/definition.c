@@ -348,7 +348,7 @@ static int
 find_node(const SfNodeName *names, int n, const char *node_id)
 {
 	SfNodeName	key = {node_id, 0};
-	SfNodeName *found = node_id == NULL ? NULL :
+	const SfNodeName *found = node_id == NULL ? NULL :
 		bsearch(&key, names, n, sizeof(SfNodeName), compare_names);
 
 	return found ? found->index : -1;

@@ -91,7 +91,8 @@ sf_load_step(SfLoad *load, SfStep step, void *arg)
 	fault = palloc0(sizeof(SfRuleFault));
 	fault->rule = load->compile.rule ? pstrdup(load->compile.rule) : NULL;
 	fault->column = load->compile.column;
-	fault->message = error->message;
+	fault->message = load->prefix ? psprintf("%s%s", load->prefix, error->message) :
+		error->message;
 	fault->query = error->internalquery;
 	fault->position = error->internalpos;
 	load->faults = lappend(load->faults, fault);
@@ -640,6 +641,8 @@ rethrow(SfLoad *load, MemoryContext context)
 		appendStringInfo(&buf, "%s \"%s\", ", noun(compile->table), compile->rule);
 	if (compile->column != NULL)
 		appendStringInfo(&buf, "column \"%s\": ", compile->column);
+	if (load->prefix != NULL)
+		appendStringInfoString(&buf, load->prefix);
 	appendStringInfoString(&buf, edata->message);
 	edata->message = buf.data;
 	if (edata->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE)

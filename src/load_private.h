@@ -36,6 +36,7 @@ struct SfLoad
 	SfValue    *goal_value;
 	bool		collect;		/* go on after a fault */
 	List	   *faults;			/* of SfRuleFault *, then */
+	char	   *prefix;			/* of the message of a fault, after sf_load_at; NULL: none */
 	const SfLoadSource *source; /* NULL: the tables of rule sets */
 	void	   *source_arg;
 };

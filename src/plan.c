@@ -159,8 +159,12 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 	},
 	[SF_PLAN_SOP_TOUCH] = {
 		"UPDATE sopflow.sop SET revision = revision, search_path = coalesce($2, search_path)"
-		" WHERE sop_id = $1 RETURNING owner::oid",
+		" WHERE sop_id = $1 RETURNING owner::oid, search_path",
 		false, 2, {TEXTOID, TEXTOID}
+	},
+	[SF_PLAN_SOP_TOUCHED] = {
+		"SELECT s.owner::oid, s.search_path FROM sopflow.sop s WHERE s.sop_id = $1",
+		true, 1, {TEXTOID}
 	},
 	[SF_PLAN_SOP_LOCK] = {
 		"SELECT FROM sopflow.sop s WHERE s.sop_id = ANY ($1) FOR KEY SHARE",

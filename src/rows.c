@@ -20,6 +20,7 @@ sf_load_at(SfLoad *load, const char *table, const char *rule, const char *column
 	load->compile.table = table;
 	load->compile.rule = rule;
 	load->compile.column = column;
+	load->prefix = NULL;
 }
 
 static void

@@ -111,6 +111,7 @@ compile_link(SfLoad *load, void *arg)
 	SfLink	   *link = &source->version->links[source->link];
 
 	sf_load_at(load, "sop_link", link->from_id, "condition");
+	load->prefix = psprintf("link to \"%s\": ", link->to_id);
 	source->script->links[source->link] =
 		sf_compile_value(&load->compile, link->condition, BOOLOID, -1, false);
 }

@@ -31,6 +31,7 @@
 #include "errors.h"
 #include "hold.h"
 #include "ident.h"
+#include "pending.h"
 #include "plan.h"
 #include "shm.h"
 
@@ -69,26 +70,43 @@ table_of(Relation rel)
 	return TABLE_GRANT;
 }
 
-static void
-take_owner(HeapTuple tuple, TupleDesc desc, void *arg)
+typedef struct SfTouched
 {
-	*(Oid *) arg = sf_row_oid(tuple, desc, 1);
+	Oid			owner;
+	char	   *path;
+} SfTouched;
+
+static void
+take_touched(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	SfTouched  *touched = arg;
+
+	touched->owner = sf_row_oid(tuple, desc, 1);
+	touched->path = sf_row_text(tuple, desc, 2);
 }
 
 /*
  * Lock the SOP, raise its revision, demand that the writer may change it.  What
  * is written is read under his search_path from now on; NULL: he writes nothing.
+ * An SOP that this transaction has locked and raised is not once more for each
+ * of its nodes, until it is checked.
  */
 static void
 touch_sop(const char *sop_id, const char *path)
 {
 	Datum		values[2] = {CStringGetTextDatum(sop_id), path ? CStringGetTextDatum(path) : 0};
 	char		nulls[2] = {' ', path ? ' ' : 'n'};
-	Oid			owner = InvalidOid;
+	SfTouched	touched = {InvalidOid, NULL};
+	bool		first = sf_pending_first(SF_PENDING_SOP, sop_id, 0);
+	uint64		found = 1;
 
+	if (!first)
+		found = sf_plan_run(SF_PLAN_SOP_TOUCHED, values, NULL, take_touched, &touched);
+	if (first || (path != NULL && (touched.path == NULL || strcmp(path, touched.path) != 0)))
+		found = sf_plan_run(SF_PLAN_SOP_TOUCH, values, nulls, take_touched, &touched);
 	/* none: demand_parent says so, or the SOP is being deleted with its nodes */
-	if (sf_plan_run(SF_PLAN_SOP_TOUCH, values, nulls, take_owner, &owner) > 0)
-		sf_edit_demand_member(owner, "SOP", sop_id);
+	if (found > 0)
+		sf_edit_demand_member(touched.owner, "SOP", sop_id);
 	sf_check_later(sop_id);
 }
 
