@@ -74,6 +74,9 @@ extern void documents_free(Documents *documents);
 extern int	lines_find(const Lines *lines, const char *path);
 extern void lines_free(Lines *lines);
 
+/* order.c: put members of objects, as the server exports them, into a readable order */
+extern void document_order(cJSON *value);
+
 /* JSON text of a value, to be freed; with line breaks where wanted */
 extern char *document_print(const cJSON *value, bool pretty);
 /* one YAML document, which is read again as the same value */

@@ -18,46 +18,6 @@ const char	export_help[] =
 "                         named ones use\n"
 "      --all              everything that this role may see\n";
 
-/* keys in the order in which people write them; jsonb has them by their length */
-static const char *const key_order[] = {
-	"id", "name", "description", "type", "trigger_event", "enabled", "delay_from", "reentry",
-	"skip_late_after", "exit_events", "calendar", "subject_relation", "subject_key",
-	"time_zone_column", "max_steps", "delivery", "channel", "handler", "lease", "timeout",
-	"wait_event", "sop_ref", "delay", "condition", "condition_rules", "action", "params", "next",
-	"otherwise", "time_zone", "weekdays", "opens", "closes", "day", "from", "to",
-	"actions", "calendars", "rule_sets", "sops", "nodes", "links", NULL
-};
-
-/* Put the members of all objects into that order, the others behind. */
-static void
-order_keys(cJSON *value)
-{
-	cJSON	   *item;
-
-	if (cJSON_IsObject(value))
-	{
-		cJSON	   *ordered = cJSON_CreateArray();
-
-		for (int i = 0; key_order[i] != NULL; i++)
-		{
-			item = cJSON_DetachItemFromObjectCaseSensitive(value, key_order[i]);
-			if (item != NULL)
-				cJSON_AddItemToArray(ordered, item);
-		}
-		while ((item = value->child) != NULL)
-			cJSON_AddItemToArray(ordered, cJSON_DetachItemViaPointer(value, item));
-		while ((item = ordered->child) != NULL)
-			cJSON_AddItemToArray(value, cJSON_DetachItemViaPointer(ordered, item));
-		cJSON_Delete(ordered);
-	}
-	cJSON_ArrayForEach(item, value)
-	{
-		/* data of the user keep the server's order */
-		if (item->string == NULL || strcmp(item->string, "params") != 0)
-			order_keys(item);
-	}
-}
-
 static cJSON *
 read_result(const PGresult *result, int row)
 {
@@ -68,7 +28,7 @@ read_result(const PGresult *result, int row)
 
 	if (value == NULL)
 		client_fatal(EXIT_FAILED, "could not read what the server exports: %s", error);
-	order_keys(value);
+	document_order(value);
 	return value;
 }
 

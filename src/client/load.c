@@ -54,6 +54,8 @@ export_all(PGconn *conn, int *code)
 							   DOCUMENT_JSON, NULL, &error);
 		if (value == NULL)
 			client_error("could not read what the server exports: %s", error);
+		else
+			document_order(value);
 		free(error);
 	}
 	else

@@ -122,8 +122,8 @@ SOP "customer_care_sop" would be changed
   + nodes[node5]: {"id":"node5","delay":"168h","action":"FOLLOW_UP","params":{"message":"是否查阅案例？"}}
 SOP "second" would be created
   + id: "second"
-  + nodes: [{"id":"a","delay":"1h","action":"PUSH_CASE"}]
   + reentry: "allow"
+  + nodes: [{"id":"a","delay":"1h","action":"PUSH_CASE"}]
 END
 is($node->safe_psql('postgres', 'SELECT count(*) FROM sopflow.sop_version'), '1', 'it changed nothing');
 client_is('validate', [ 'validate', $changed, $actions ], 0, '', "sopflow: 2 files are valid\n");
