@@ -417,8 +417,9 @@ serve(Connection *c)
 
 	do
 	{
-		ssize_t		len = c->ssl ? SSL_read(c->ssl, c->in + c->in_len, (int) (BUFFER - 1 - c->in_len)) :
-			read(fd, c->in + c->in_len, BUFFER - 1 - c->in_len);
+		size_t		room = BUFFER - 1 - c->in_len;
+		ssize_t		len = c->ssl ? SSL_read(c->ssl, c->in + c->in_len, (int) room) :
+			read(fd, c->in + c->in_len, room);
 
 		if (len <= 0)
 		{

@@ -50,7 +50,8 @@ limit_descriptors(void)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
 		return;
-	limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || need < limit.rlim_max ? need : limit.rlim_max;
+	/* RLIM_INFINITY is the largest number */
+	limit.rlim_cur = need < limit.rlim_max ? need : limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
 	if (limit.rlim_cur < need)
 		relay_warn("%llu open files are allowed, but %llu may be needed for max_in_flight %d",
@@ -266,8 +267,7 @@ cmd_relay(int argc, char **argv)
 		{"config", required_argument, NULL, 'c'},
 		{"check", no_argument, NULL, OPTION_CHECK},
 		{"verbose", no_argument, NULL, 'v'},
-		{NULL, 0, NULL, 0}
-	};
+		{NULL, 0, NULL, 0}};
 	bool		only_check = false;
 	int			code;
 	int			c;

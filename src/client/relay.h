@@ -276,8 +276,8 @@ extern void jobs_abandon(void);
 typedef struct Carrier
 {
 	const char *name;
-	void		(*start) (Job *job);
-	void		(*abort) (Job *job);	/* free job->delivery */
+	void		(*start)(Job *job);
+	void		(*abort)(Job *job);	/* free job->delivery */
 } Carrier;
 
 extern const Carrier carriers[RELAY_KINDS];

@@ -140,7 +140,9 @@ alerts_ended(Job *job)
 	else
 	{
 		relay_warn("alert %" PRId64 " could not be delivered: %s", alert->id, job->text);
-		loop_timer_set(&alert->timer, loop_now() + (job->retry_in >= 0 ? job->retry_in : wait), start, alert);
+		if (job->retry_in >= 0)
+			wait = job->retry_in;
+		loop_timer_set(&alert->timer, loop_now() + wait, start, alert);
 	}
 	job_free(job);
 }

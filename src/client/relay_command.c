@@ -199,7 +199,8 @@ command_reap(void)
 		int			status;
 
 		next = child->next;
-		if (waitid(P_PID, (id_t) child->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0)
+		if (waitid(P_PID, (id_t) child->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+			info.si_pid == 0)
 			continue;
 		/* what it left behind goes with it; until it is buried, the number is its own */
 		if (child->timed_out || child->job == NULL)

@@ -186,7 +186,7 @@ set_common(Transfer *transfer)
 }
 
 Transfer *
-transfer_new(Job *job, void (*finished) (Transfer *transfer, CURLcode code))
+transfer_new(Job *job, void (*finished)(Transfer *transfer, CURLcode code))
 {
 	Transfer   *transfer = spare;
 

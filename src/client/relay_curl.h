@@ -21,12 +21,12 @@ typedef struct Transfer
 	size_t		keep;			/* bytes of it that are of interest */
 	size_t		total;
 	char		error[CURL_ERROR_SIZE];
-	void		(*finished) (struct Transfer *transfer, CURLcode code);
+	void		(*finished)(struct Transfer *transfer, CURLcode code);
 	struct Transfer *next;		/* among those that are free */
 } Transfer;
 
 /* one for the job, with its URL and what else holds for both kinds */
-extern Transfer *transfer_new(Job *job, void (*finished) (Transfer *transfer, CURLcode code));
+extern Transfer *transfer_new(Job *job, void (*finished)(Transfer *transfer, CURLcode code));
 /* false: the job has ended, since the URL could not be made */
 extern bool transfer_url(Transfer *transfer);
 extern void transfer_start(Transfer *transfer);

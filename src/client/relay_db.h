@@ -12,10 +12,10 @@
 /* what happens with a statement; lost: its connection broke, ended will not come */
 typedef struct DbStatement
 {
-	void		(*result) (const PGresult *result);
-	void		(*failed) (const char *sqlstate, const char *message);
-	void		(*ended) (void);
-	void		(*lost) (void);
+	void		(*result)(const PGresult *result);
+	void		(*failed)(const char *sqlstate, const char *message);
+	void		(*ended)(void);
+	void		(*lost)(void);
 } DbStatement;
 
 /* of an idle connection; nparams < 0: several statements without parameters */

@@ -266,7 +266,9 @@ http_start(Job *job)
 	Transfer   *transfer = transfer_new(job, http_finished);
 	char	   *error;
 
-	transfer->keep = RELAY_ERROR_BODY > spec->result_body ? RELAY_ERROR_BODY : (size_t) spec->result_body;
+	transfer->keep = (size_t) spec->result_body;
+	if (transfer->keep < RELAY_ERROR_BODY)
+		transfer->keep = RELAY_ERROR_BODY;
 	if (!transfer_url(transfer))
 		return;
 	if (!render_body(transfer, document, &error) || !render_headers(transfer, document, &error))

@@ -31,8 +31,7 @@ const Carrier carriers[RELAY_KINDS] = {
 	{"slack", http_start, http_abort},
 	{"smtp", smtp_start, smtp_abort},
 	{"command", command_start, command_abort},
-	{"file", file_start, file_abort}
-};
+	{"file", file_start, file_abort}};
 
 Lane *
 lane_get(const char *name)
@@ -166,7 +165,8 @@ target_room(const Target *target, double *when)
 	Lane	   *lane = target->lane;
 	int			more = ahead(target);
 	int			room = target->concurrency + more - lane->in_hand;
-	int			all = relay_config->max_in_flight + more - relay_jobs.count - kept_for_others(target);
+	int			all = relay_config->max_in_flight + more - relay_jobs.count -
+		kept_for_others(target);
 
 	*when = 0;
 	if (relay_draining)
@@ -252,8 +252,8 @@ may_start(const Target *target)
 	if (target->rate == 0 || target->lane->tokens >= 1)
 		return true;
 	if (tokens_timer.slot == 0)
-		loop_timer_set(&tokens_timer,
-					   loop_now() + (1 - target->lane->tokens) / target->rate + 0.001, tokens_came, NULL);
+		loop_timer_set(&tokens_timer, loop_now() + 0.001 +
+					   (1 - target->lane->tokens) / target->rate, tokens_came, NULL);
 	return false;
 }
 

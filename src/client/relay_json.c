@@ -306,7 +306,9 @@ descend(Cursor *c, const char *wanted)
 	char	   *rest;
 	long		number = strtol(wanted, &rest, 10);
 
-	if (!object && (c->at >= c->end || *c->at != '[' || *rest != '\0' || !isdigit((unsigned char) *wanted)))
+	if (!object && (c->at >= c->end || *c->at != '['))
+		return false;
+	if (!object && (*rest != '\0' || !isdigit((unsigned char) *wanted)))
 		return false;
 	c->at++;
 	for (;;)

@@ -175,7 +175,7 @@ loop_timer_clear(LoopTimer *timer)
 }
 
 void
-loop_timer_set(LoopTimer *timer, double at, void (*fire) (void *arg), void *arg)
+loop_timer_set(LoopTimer *timer, double at, void (*fire)(void *arg), void *arg)
 {
 	loop_timer_clear(timer);
 	timer->at = at;

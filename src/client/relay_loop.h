@@ -9,14 +9,14 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 
-typedef void (*LoopReady) (void *arg, int fd, uint32_t events);
+typedef void (*LoopReady)(void *arg, int fd, uint32_t events);
 
 /* a timer is a part of whatever it is for, zeroed before its first use */
 typedef struct LoopTimer
 {
 	double		at;
 	int			slot;			/* place in the heap, from 1; 0: not set */
-	void		(*fire) (void *arg);
+	void		(*fire)(void *arg);
 	void	   *arg;
 } LoopTimer;
 
@@ -32,7 +32,7 @@ extern double loop_random(void);
 extern void loop_watch(int fd, uint32_t events, LoopReady ready, void *arg);
 extern void loop_unwatch(int fd);
 
-extern void loop_timer_set(LoopTimer *timer, double at, void (*fire) (void *arg), void *arg);
+extern void loop_timer_set(LoopTimer *timer, double at, void (*fire)(void *arg), void *arg);
 extern void loop_timer_clear(LoopTimer *timer);
 
 /* wait for something, and let it be handled */

@@ -197,7 +197,8 @@ visitor_ready(void *arg, int fd, uint32_t events)
 		read_request(visitor);
 		loop_watch(fd, EPOLLOUT, visitor_ready, visitor);
 	}
-	len = send(fd, visitor->answer.data + visitor->sent, visitor->answer.len - visitor->sent, MSG_NOSIGNAL);
+	len = send(fd, visitor->answer.data + visitor->sent, visitor->answer.len - visitor->sent,
+			   MSG_NOSIGNAL);
 	if (len < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (len > 0)
@@ -255,7 +256,8 @@ say_where(const char *host)
 	char		port[NI_MAXSERV];
 
 	if (getsockname(listener, (struct sockaddr *) &address, &len) == 0 &&
-		getnameinfo((struct sockaddr *) &address, len, NULL, 0, port, sizeof(port), NI_NUMERICSERV) == 0)
+		getnameinfo((struct sockaddr *) &address, len, NULL, 0, port, sizeof(port),
+					NI_NUMERICSERV) == 0)
 		relay_log("metrics are at http://%s%s%s:%s/metrics", strchr(host, ':') ? "[" : "", host,
 				  strchr(host, ':') ? "]" : "", port);
 }
@@ -287,7 +289,8 @@ metrics_listen(const char *host, const char *port)
 	listener = socket(list->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (listener >= 0)
 		setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (listener < 0 || bind(listener, list->ai_addr, list->ai_addrlen) != 0 || listen(listener, 16) != 0)
+	if (listener < 0 || bind(listener, list->ai_addr, list->ai_addrlen) != 0 ||
+		listen(listener, 16) != 0)
 	{
 		relay_warn("no metrics: could not listen to \"%s\": %s", wanted, strerror(errno));
 		free(wanted);

@@ -193,8 +193,7 @@ parse_duration(const char *text)
 		const char *unit;
 		double		seconds;
 	}			units[] = {
-		{"ms", 0.001}, {"s", 1}, {"m", 60}, {"min", 60}, {"h", 3600}, {"d", 86400}
-	};
+		{"ms", 0.001}, {"s", 1}, {"m", 60}, {"min", 60}, {"h", 3600}, {"d", 86400}};
 	char	   *end;
 	double		number;
 

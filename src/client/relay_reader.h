@@ -53,7 +53,8 @@ extern void map_check_keys(const Map *map, const char *const *keys);
 extern char *map_string(const Map *map, const char *key, const char *otherwise);
 extern bool map_boolean(const Map *map, const char *key, bool otherwise);
 extern int	map_integer(const Map *map, const char *key, int otherwise, int min, int max);
-extern double map_duration(const Map *map, const char *key, double otherwise, double min, double max);
+extern double map_duration(const Map *map, const char *key, double otherwise, double min,
+						   double max);
 extern double map_rate(const Map *map, const char *key);
 /* env:NAME or file:PATH, read; anything else is a fault */
 extern char *map_secret(const Map *map, const char *key);

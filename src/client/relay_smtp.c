@@ -277,7 +277,8 @@ quoted_printable(Text *mail, const Text *body)
 		unsigned char c = (unsigned char) body->data[i];
 		bool		last = i + 1 == body->len || body->data[i + 1] == '\n' ||
 			(body->data[i + 1] == '\r' && i + 2 < body->len && body->data[i + 2] == '\n');
-		bool		literal = (c > ' ' && c < 0x7f && c != '=') || ((c == ' ' || c == '\t') && !last);
+		bool		literal = (c > ' ' && c < 0x7f && c != '=') ||
+			((c == ' ' || c == '\t') && !last);
 
 		if (c == '\n' || (c == '\r' && i + 1 < body->len && body->data[i + 1] == '\n'))
 		{

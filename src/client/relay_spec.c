@@ -225,7 +225,9 @@ mark_statuses(unsigned char *marks, int size, const cJSON *item, unsigned char m
 
 	if (cJSON_IsNumber(item))
 	{
-		from = to = item->valuedouble >= 0 && item->valuedouble < size ? (int) item->valuedouble : -1;
+		if (item->valuedouble < 0 || item->valuedouble >= size)
+			return false;
+		from = to = (int) item->valuedouble;
 		if (from != item->valuedouble)
 			return false;
 	}
@@ -247,13 +249,13 @@ read_statuses(const Map *map, const char *key, unsigned char *marks, int size, u
 
 	if (cJSON_IsArray(field.value))
 	{
+		bool		right = true;
+
 		cJSON_ArrayForEach(item, field.value)
-			if (!mark_statuses(marks, size, item, mark))
-			{
-				reader_fault(map->reader, field.path, "must be a list of numbers and ranges such as "
-							 "200-299, each below %d", size);
-				break;
-			}
+			right = right && mark_statuses(marks, size, item, mark);
+		if (!right)
+			reader_fault(map->reader, field.path, "must be a list of numbers and ranges such as "
+						 "200-299, each below %d", size);
 	}
 	else if (field.value != NULL && !mark_statuses(marks, size, field.value, mark))
 		reader_fault(map->reader, field.path, "must be a number, a range such as 200-299, or a list of "
@@ -423,8 +425,9 @@ read_command(Spec *spec, const Map *map)
 
 	required(map, "argv");
 	spec->argv = client_alloc((MAX_ARGUMENTS + 1) * sizeof(char *));
-	if (field.value != NULL && (!cJSON_IsArray(field.value) || cJSON_GetArraySize(field.value) == 0 ||
-								cJSON_GetArraySize(field.value) > MAX_ARGUMENTS))
+	if (field.value != NULL &&
+		(!cJSON_IsArray(field.value) || cJSON_GetArraySize(field.value) == 0 ||
+		 cJSON_GetArraySize(field.value) > MAX_ARGUMENTS))
 		reader_fault(map->reader, field.path, "must be a list of the program and its arguments");
 	else
 		cJSON_ArrayForEach(item, field.value)
@@ -468,7 +471,7 @@ spec_check_keys(const Map *map, RelayKind kind, const char *const *extra)
 Spec *
 spec_read(Target *target, const Map *map, bool alert)
 {
-	static void (*const readers[RELAY_KINDS]) (Spec *, const Map *) = {
+	static void (*const readers[RELAY_KINDS])(Spec *, const Map *) = {
 		read_webhook, read_slack, read_smtp, read_command, read_file
 	};
 	Spec	   *spec = client_alloc(sizeof(Spec));
@@ -490,7 +493,7 @@ spec_read(Target *target, const Map *map, bool alert)
 			free(path);
 		}
 	}
-	readers[target->kind] (spec, map);
+	readers[target->kind](spec, map);
 	return spec;
 }
 

@@ -10,7 +10,7 @@
 
 /* a target as it stands in the file; NULL where it is not valid */
 extern Target *target_read(const Map *map, const char *name);
-/* how tasks, or alerts, go there: of the target, or of what an action has of its own with the target as its base */
+/* how tasks, or alerts, go there; an action's map has the target's as its base */
 extern Spec *spec_read(Target *target, const Map *map, bool alert);
 /* extra: keys of the map that are not the target's, ended by NULL */
 extern void spec_check_keys(const Map *map, RelayKind kind, const char *const *extra);

@@ -66,7 +66,8 @@ split_path(Part *part, char **error)
 	{
 		const char *from = at;
 
-		while (isalnum((unsigned char) *at) || *at == '_' || *at == '-' || (unsigned char) *at >= 0x80)
+		while (isalnum((unsigned char) *at) || *at == '_' || *at == '-' ||
+			   (unsigned char) *at >= 0x80)
 			at++;
 		if (at == from || (*at != '.' && *at != '\0') || part->depth == MAX_PATH_DEPTH)
 		{
@@ -222,7 +223,8 @@ check_json(const Template *template, char **error)
 }
 
 Template *
-template_compile(const char *source, TemplateContext context, const char *const *names, char **error)
+template_compile(const char *source, TemplateContext context, const char *const *names,
+				 char **error)
 {
 	Template   *template = client_alloc(sizeof(Template));
 

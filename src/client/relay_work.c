@@ -375,8 +375,8 @@ send_extensions(void)
 
 enum
 {
-	TASK_ID, LEASE_TOKEN, RUN_ID, SOP_ID, NODE_ID, SUBJECT_ID, ACTION, PARAMS, CONTEXT, ATTEMPT, DUE_AT,
-	LEASE_LEFT
+	TASK_ID, LEASE_TOKEN, RUN_ID, SOP_ID, NODE_ID, SUBJECT_ID, ACTION, PARAMS, CONTEXT, ATTEMPT,
+	DUE_AT, LEASE_LEFT
 };
 
 static const char fetch_sql[] =
@@ -424,7 +424,8 @@ fetch_result(const PGresult *tasks)
 			action = action->next;
 		if (action == NULL)
 			continue;			/* we did not ask for it */
-		job = job_new(fetch_config, action->spec, strtoll(PQgetvalue(tasks, row, TASK_ID), NULL, 10),
+		job = job_new(fetch_config, action->spec,
+					  strtoll(PQgetvalue(tasks, row, TASK_ID), NULL, 10),
 					  atoi(PQgetvalue(tasks, row, ATTEMPT)), document_of(tasks, row));
 		job->token = strtoll(PQgetvalue(tasks, row, LEASE_TOKEN), NULL, 10);
 		job->lease = strtod(PQgetvalue(tasks, row, LEASE_LEFT), NULL);
