@@ -392,6 +392,25 @@ said($relay, qr/tasks of action "PLAIN" could not be fetched: permission denied.
 said($relay, qr/tasks of action "GONE" could not be fetched: action "GONE" does not exist/, 'for each of them');
 is(stop_relay($relay), 0, 'it ends');
 
+# a target that does not answer, with tasks enough for all places
+
+make_action($node, $_, {}) for qw(HOG QUICK);
+write_config($config, <<"END");
+max_in_flight: 20
+drain_timeout: 100ms
+targets:
+  dead: {type: webhook, url: "$web/hang", timeout: 60s}
+  web: {type: webhook, url: "$web/status/200"}
+actions: {HOG: dead, QUICK: web}
+END
+emit_tasks($node, 'HOG', 100);
+$relay = start_relay($node, $config);
+wait_for($node, q{SELECT count(*) >= 10 FROM sopflow.tasks WHERE action = 'HOG' AND status = 'leased'}, 'a dead target has its part of the places');
+emit_tasks($node, 'QUICK', 50);
+wait_for($node, q{SELECT count(*) = 50 FROM sopflow.tasks WHERE action = 'QUICK' AND status = 'done'}, 'the tasks of another one are delivered');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM sopflow.tasks WHERE action = 'HOG' AND status = 'leased'}), '15', 'in the places that were kept for it, and no task is leased that waits');
+is(stop_relay($relay), 0, 'it ends');
+
 # --- the database goes away ---
 
 $node->safe_psql('postgres', 'DROP EXTENSION sopflow CASCADE');
