@@ -78,7 +78,8 @@ COMMENT ON FUNCTION sopflow.diagram_interval(interval) IS 'An interval in words,
 -- Of Mermaid every character is written as a number that means something to one
 -- of its grammars: the flowchart's, Markdown's, that of directives and styles.
 -- It takes a line with "direction TB" in it, also between quotes, for a statement.
--- Graphviz reads character entities in labels, so & is one itself.
+-- Graphviz reads character entities in labels, so & is one itself.  Where the
+-- database has no encoding no half of a character is left at the cut.
 CREATE FUNCTION sopflow.diagram_label(lines text[], format text) RETURNS text
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -90,8 +91,9 @@ BEGIN ATOMIC
 				'direction', 'directio#110;') END,
 		CASE format WHEN 'dot' THEN E'\\n' ELSE '<br/>' END ORDER BY l.ordinality)
 	FROM pg_catalog.unnest(lines) WITH ORDINALITY AS l(line, ordinality)
-	CROSS JOIN LATERAL (SELECT pg_catalog.btrim(pg_catalog.regexp_replace(l.line COLLATE "C", '[[:space:][:cntrl:]]+', ' ', 'g')) AS line) b
-	CROSS JOIN LATERAL (SELECT CASE WHEN pg_catalog.length(b.line) > 60 THEN pg_catalog.left(b.line, 57) || '...' ELSE b.line END AS line) c
+	CROSS JOIN LATERAL (SELECT pg_catalog.btrim(pg_catalog.regexp_replace(l.line COLLATE "C", '[\u0001-\u0020\u007f]+', ' ', 'g')) AS line) b
+	CROSS JOIN LATERAL (SELECT CASE WHEN pg_catalog.length(b.line) > 60 THEN pg_catalog.regexp_replace(pg_catalog.left(b.line, 57),
+		'[\u00c0-\u00ff]?[\u0080-\u00bf]*$', '') || '...' ELSE b.line END AS line) c
 	WHERE c.line <> '';
 END;
 COMMENT ON FUNCTION sopflow.diagram_label(text[], text) IS 'Lines as a label of a diagram: shortened, and with nothing in them that the format would take for its own';
@@ -285,7 +287,9 @@ COMMENT ON FUNCTION sopflow.why_ways(jsonb) IS 'Ways from node to node of an SOP
 CREATE FUNCTION sopflow.why_short(value text) RETURNS text
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT CASE WHEN pg_catalog.length(value) > 200 THEN pg_catalog.left(value, 197) || '...' ELSE value END;
+	-- no half of a character, where the database has no encoding
+	SELECT CASE WHEN pg_catalog.length(value) > 200 THEN pg_catalog.regexp_replace(pg_catalog.left(value, 197) COLLATE "C",
+		'[\u00c0-\u00ff]?[\u0080-\u00bf]*$', '') || '...' ELSE value END;
 END;
 COMMENT ON FUNCTION sopflow.why_short(text) IS 'A text as it is put into a sentence';
 
