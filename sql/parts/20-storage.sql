@@ -207,7 +207,7 @@ BEGIN
 			('status', 'd done, c cancelled, s skipped'), ('result', 'Result given by the handler or consumer'),
 			('failures', 'Failures since the last success'), ('alerted', 'Whether this streak raised its alert'),
 			('alert_id', 'Alert'), ('raised_at', 'When it was raised'),
-			('kind', 'failures, dead or intake'), ('action', 'Action concerned'),
+			('kind', 'failures, dead, run or intake'), ('action', 'Action concerned'),
 			('message', 'What happened'), ('sent_at', 'When it was notified; null: not yet'),
 			('held_since', 'Since when'))
 			AS t(att, what) ON t.att = a.attname

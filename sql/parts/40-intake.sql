@@ -28,11 +28,11 @@ COMMENT ON FUNCTION sopflow.now() IS 'The time as sopflow takes it: of the trans
 CREATE FUNCTION sopflow.emit(event text, subject_id text, context jsonb DEFAULT '{}',
 	occurred_at timestamptz DEFAULT sopflow.now()) RETURNS int LANGUAGE c VOLATILE
 	AS 'MODULE_PATHNAME', 'sopflow_emit';
-COMMENT ON FUNCTION sopflow.emit(text, text, jsonb, timestamptz) IS 'An event happened to a subject; returns the number of runs started and ended';
+COMMENT ON FUNCTION sopflow.emit(text, text, jsonb, timestamptz) IS 'An event happened to a subject; returns the number of runs started, waits answered and runs ended';
 CREATE FUNCTION sopflow.emit(event text, subject_id bigint, context jsonb DEFAULT '{}',
 	occurred_at timestamptz DEFAULT sopflow.now()) RETURNS int LANGUAGE c VOLATILE
 	AS 'MODULE_PATHNAME', 'sopflow_emit_bigint';
-COMMENT ON FUNCTION sopflow.emit(text, bigint, jsonb, timestamptz) IS 'An event happened to a subject; returns the number of runs started and ended';
+COMMENT ON FUNCTION sopflow.emit(text, bigint, jsonb, timestamptz) IS 'An event happened to a subject; returns the number of runs started, waits answered and runs ended';
 
 CREATE FUNCTION sopflow.start(sop_id text, subject_id text, context jsonb DEFAULT '{}',
 	occurred_at timestamptz DEFAULT sopflow.now()) RETURNS bigint LANGUAGE c VOLATILE

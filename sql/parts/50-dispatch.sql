@@ -176,7 +176,7 @@ BEGIN
 			('lease_until', 'End of the lease'), ('finished_at', 'When the task ended'),
 			('result', 'Result given by the handler or consumer'),
 			('alert_id', 'Alert'), ('raised_at', 'When it was raised'),
-			('kind', 'failures, dead or intake'),
+			('kind', 'failures, dead, run or intake'),
 			('message', 'What happened'), ('sent_at', 'When it was notified; null: not yet'))
 			AS t(att, what) ON t.att = a.attname
 		WHERE c.relnamespace = 'sopflow'::pg_catalog.regnamespace
