@@ -249,8 +249,8 @@ check(void)
 	int			code = config ? EXIT_OK : EXIT_INVALID;
 
 	if (config != NULL)
-		printf("%s: valid: %d targets, %d actions%s\n", config_path, config->ntargets, config->nactions,
-			   config->alerts ? ", alerts" : "");
+		client_info("%s: valid: %d targets, %d actions%s", config_path, config->ntargets,
+					config->nactions, config->alerts ? ", alerts" : "");
 	config_release(config);
 	relay_forget_secrets();
 	return code;

@@ -28,7 +28,7 @@ my @certificate = certificate($dir);
 # --- configurations that are not valid ---
 
 my $valid = "targets:\n  web: {type: webhook, url: 'http://127.0.0.1:9/'}\nactions:\n  A: web\n";
-is_deeply([ check_config($config, $valid) ], [ 0, "FILE: valid: 1 targets, 1 actions\n" ], 'a valid configuration');
+is_deeply([ check_config($config, $valid) ], [ 0, "sopflow: FILE: valid: 1 targets, 1 actions\n" ], 'a valid configuration');
 
 for my $case (
 	[ "targets:\n  web: {type: webhook, url: 'http://h/'}\n  web: {type: file, path: x}\n", qr/^sopflow: error: FILE:3: .*duplicate key/, 'a target twice' ],
@@ -78,7 +78,7 @@ ok($code == 4 && $out !~ /\Q$key\E/, 'a secret that is no URL is not shown');
 $ENV{$_} = 'something-secret' for qw(CRM_HMAC_KEY MAIL_PASSWORD LEDGER_KEY);
 $ENV{SLACK_URL} = 'https://hooks.example.com/x';
 $example =~ s{ca_file: .*}{};
-is_deeply([ check_config($config, $example) ], [ 0, "FILE: valid: 6 targets, 6 actions, alerts\n" ], 'the example is valid');
+is_deeply([ check_config($config, $example) ], [ 0, "sopflow: FILE: valid: 6 targets, 6 actions, alerts\n" ], 'the example is valid');
 
 # --- a server, and something to deliver ---
 
