@@ -648,8 +648,16 @@ send_catch_up(void)
 	return true;
 }
 
+/* Outcomes come without a pause where much is in flight: fetches have their turn. */
 void
 work_pump(void)
 {
-	(void) (send_extensions() || send_catch_up() || send_outcomes() || send_fetches());
+	static bool fetch_first = false;
+
+	if (send_extensions() || send_catch_up())
+		return;
+	if (fetch_first)
+		fetch_first = !send_fetches() && send_outcomes();
+	else
+		fetch_first = send_outcomes() || !send_fetches();
 }
