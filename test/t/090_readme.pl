@@ -3,7 +3,9 @@
 #   <!-- not run -->         it is left out
 #   <!-- fails SQLSTATE -->  it ends in that error, shown by the block that follows
 #   <!-- fails N -->         the same of a ```sh block and its exit code
+#   <!-- prints -->          a ```sql block whose output the block that follows shows
 #   <!-- file NAME -->       it is the file NAME for the blocks that follow
+#   <!-- begins NAME -->     it is the beginning of that file, as it is in the end
 #   <!-- diagram SOP -->     it is what the diagram of that SOP is then
 # What a ```sh block prints is the block without a language that follows it.
 
@@ -28,13 +30,14 @@ while ($text =~ /^(?:<!-- ([^\n]*) -->\s*)?```(\w*)[^\n]*\n(.*?)^```[ \t]*$/gms)
 	my $line = 1 + (substr($text, 0, $-[0]) =~ tr/\n//);
 	$last->{shown} = $body if $last && $language eq '';
 	undef $last;
-	$mark =~ /^(?:not run|fails \w+|file [\w.]+|diagram \w+|)$/
+	$mark =~ /^(?:not run|prints|fails \w+|(?:file|begins) [\w.]+|diagram \w+|)$/
 	  or die "README.md:$line: \"$mark\" is no mark of a block";
 	next if $mark eq 'not run';
 	my ($kind, $value) = split / /, $mark;
-	$kind = $language if !defined $kind || $kind eq 'fails';
-	next unless $kind =~ /^(?:sql|sh|file|diagram)$/;
-	push @blocks, { line => $line, kind => $kind, value => $value, body => $body };
+	my $prints = defined $kind && $kind eq 'prints';
+	$kind = $language if !defined $kind || $kind eq 'fails' || $prints;
+	next unless $kind =~ /^(?:sql|sh|file|begins|diagram)$/;
+	push @blocks, { line => $line, kind => $kind, value => $value, body => $body, prints => $prints };
 	$last = $blocks[-1];
 }
 for my $kind (qw(sql sh))
@@ -58,7 +61,9 @@ for my $block (@blocks)
 	my $where = "\\echo -- README.md:$block->{line}";
 	if ($block->{kind} eq 'sql')
 	{
+		$script .= "\\o $name.out\n\\pset format aligned\n\\pset tuples_only off\n" if $block->{prints};
 		$script .= "$where\n$block->{body}\n";
+		$script .= "\\o\n\\pset format unaligned\n\\pset tuples_only on\n" if $block->{prints};
 		$script .= "$where :SQLSTATE\n" if $block->{value};
 	}
 	elsif ($block->{kind} eq 'sh')
@@ -71,7 +76,7 @@ for my $block (@blocks)
 		unlink "$dir/$block->{value}";
 		append_to_file("$dir/$block->{value}", $block->{body});
 	}
-	else
+	elsif ($block->{kind} eq 'diagram')
 	{
 		$script .= "SELECT sopflow.diagram('$block->{value}')"
 		  . " \\g (format=unaligned tuples_only=on) $name.out\n";
@@ -103,19 +108,28 @@ for my $block (@failing)
 my @errors = grep { /(ERROR|FATAL|PANIC):/ } split /\n/, $err;
 is(scalar @errors, scalar @failing, 'no other block ends in an error') or diag("$err\n");
 
-for my $block (grep { $_->{kind} eq 'sh' } @blocks)
+for my $block (grep { $_->{kind} eq 'sh' || $_->{prints} } @blocks)
 {
 	my $printed = printed($block);
-	is(slurp_file("$dir/block-$block->{line}.rc"), ($block->{value} // 0) . "\n",
-		"the block at line $block->{line} exits so")
-	  or diag($printed);
-	next unless defined $block->{shown};
+	if ($block->{kind} eq 'sh')
+	{
+		is(slurp_file("$dir/block-$block->{line}.rc"), ($block->{value} // 0) . "\n",
+			"the block at line $block->{line} exits so")
+		  or diag($printed);
+		next unless defined $block->{shown};
+	}
 	isnt(index($printed, $block->{shown}), -1, "the block at line $block->{line} prints what is shown")
 	  or diag($printed);
 }
 for my $block (grep { $_->{kind} eq 'diagram' } @blocks)
 {
 	is(printed($block), $block->{body}, "the diagram at line $block->{line} is that of $block->{value}");
+}
+
+for my $block (grep { $_->{kind} eq 'begins' } @blocks)
+{
+	is(index(slurp_file("$dir/$block->{value}"), $block->{body}), 0,
+		"$block->{value} begins as the block at line $block->{line}");
 }
 
 $node->stop;
