@@ -75,7 +75,7 @@ SELECT flow_show('e' || s) FROM generate_series(1, 6) AS s;
 
 -- of the run
 SELECT flow_define('flow run', '{"trigger_event": "FLOW_RUN"}',
-	'[{"id": "ask", "type": "condition", "condition": "run.sop_id = ''flow run'' AND run.version = 1 AND run.subject_id = ''r1'' AND run.run_id > 0 AND run.started_at - run.event_at = interval ''1 hour'' AND coalesce(run.events, ''{}'') = ''{}''", "next": "yes", "otherwise": "no"},
+	'[{"id": "ask", "type": "condition", "condition": "run.sop_id = ''flow run'' AND run.version = 1 AND run.subject_id = ''r1'' AND run.run_id > 0 AND run.started_at - run.event_at = interval ''1 hour'' AND run.events = ''{}''", "next": "yes", "otherwise": "no"},
 	{"id": "yes"}, {"id": "no"}]');
 SELECT sopflow.emit('FLOW_RUN', 'r1', occurred_at => sopflow.now() - interval '1 hour'), sopflow.emit('FLOW_RUN', 'r2', occurred_at => sopflow.now() - interval '1 hour');
 SELECT sopflow.run_due();
