@@ -9,12 +9,12 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/fmgrprotos.h"
-#include "utils/json.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #include "clock.h"
 #include "errors.h"
+#include "expr.h"
 #include "flow.h"
 #include "hold.h"
 #include "memory.h"
@@ -213,26 +213,45 @@ find_waits(SfLedger *ledger, SfRun *run, const char *event, const SfMemory *memo
 	}
 }
 
+static void
+push_string(JsonbParseState **state, JsonbIteratorToken token, const char *string)
+{
+	JsonbValue	v;
+
+	v.type = string ? jbvString : jbvNull;
+	if (string != NULL)
+	{
+		v.val.string.val = unconstify(char *, string);
+		v.val.string.len = strlen(string);
+	}
+	pushJsonbValue(state, token, &v);
+}
+
+/* not by way of text: to read it takes more stack than the context was made with */
 Jsonb *
 sf_flow_wait_result(const char *event, Jsonb *context)
 {
-	StringInfoData buf;
+	JsonbParseState *state = NULL;
+	JsonbValue	v;
 
-	initStringInfo(&buf);
-	appendStringInfoString(&buf, "{\"event\": ");
-	if (event == NULL)
-		appendStringInfoString(&buf, "null");
-	else
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_string(&state, WJB_KEY, "event");
+	push_string(&state, WJB_VALUE, event);
+	if (event != NULL)
 	{
-		escape_json(&buf, event);
-		appendStringInfoString(&buf, ", \"context\": ");
+		push_string(&state, WJB_KEY, "context");
 		if (context != NULL)
-			JsonbToCString(&buf, &context->root, VARSIZE(context));
+		{
+			sf_json_value(context, &v);
+			pushJsonbValue(&state, WJB_VALUE, &v);
+		}
 		else
-			appendStringInfoString(&buf, "{}");
+		{
+			pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+			pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+		}
 	}
-	appendStringInfoChar(&buf, '}');
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data)));
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
 /* whether some node of the version waits for the event */

@@ -87,6 +87,25 @@ SELECT review_show('h3');
 SELECT sopflow.emit('FR_ANSWER', 'h3');
 SELECT review_show('h3');
 
+-- an early answer nested as deep as an event may be stops no dispatch
+CREATE FUNCTION review_deep(n int) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+	j jsonb := '1';
+BEGIN
+	FOR i IN 1..n LOOP
+		j := jsonb_build_object('a', j);
+	END LOOP;
+	RETURN j;
+END
+$$;
+SELECT review_define('fr deep', '{"delay_from": "previous"}',
+	'[{"id": "start", "delay": "1 h", "next": "wait"}, {"id": "wait", "type": "wait", "wait": "FR_DEEP"}]');
+SELECT sopflow.emit('FR_ADD fr deep', 'p1');
+SELECT sopflow.emit('FR_DEEP', 'p1', review_deep(10000));
+SET sopflow.clock = '2030-02-01 14:00:00+00';
+SELECT sopflow.run_due();
+SELECT t.node_id, t.status, length(t.result::text) FROM sopflow.tasks t WHERE t.subject_id = 'p1' ORDER BY t.task_id;
+
 -- a dead task that the run went on without, redriven when the run has ended:
 -- what follows it is there already
 SELECT review_define('fr redrive', '{"delay_from": "previous"}',
@@ -109,11 +128,11 @@ SELECT review_define('fr brace', '{"delay_from": "previous", "subject_relation":
 SELECT sopflow.emit('FR_ADD fr brace', 'b1');
 SELECT sopflow.run_due();
 SELECT review_show('b1');
-SET sopflow.clock = '2030-02-01 14:00:00+00';
+SET sopflow.clock = '2030-02-01 15:00:00+00';
 SELECT sopflow.run_due();
 SELECT review_show('b1');
 CREATE OR REPLACE VIEW review_broken AS SELECT 'b1'::text AS id;
-SET sopflow.clock = '2030-02-01 15:00:00+00';
+SET sopflow.clock = '2030-02-01 17:00:00+00';
 SELECT sopflow.run_due();
 SELECT sopflow.run_due();
 SELECT review_show('b1');
@@ -157,4 +176,4 @@ DELETE FROM sopflow.action WHERE action LIKE 'fr %';
 DROP VIEW review_broken;
 DROP TABLE review_key, review_char, review_domain;
 DROP DOMAIN review_not_null, review_check;
-DROP FUNCTION review_define, review_show, review_ok, review_emit, review_fail, review_emit_fail, review_raise;
+DROP FUNCTION review_define, review_show, review_ok, review_emit, review_fail, review_emit_fail, review_raise, review_deep;
