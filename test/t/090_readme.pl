@@ -124,6 +124,11 @@ for my $block (grep { $_->{kind} eq 'sh' || $_->{prints} } @blocks)
 for my $block (grep { $_->{kind} eq 'diagram' } @blocks)
 {
 	is(printed($block), $block->{body}, "the diagram at line $block->{line} is that of $block->{value}");
+	# The picture of it has the same words.
+	my $picture = slurp_file('doc/flow.svg') =~ s/&#45;/-/gr;
+	my @missing = grep { index($picture, ">$_<") < 0 }
+	  map { s/#62;/&gt;/r } map { split m{<br/>} } $block->{body} =~ /"([^"]*)"/g;
+	is("@missing", '', 'doc/flow.svg has all of it');
 }
 
 for my $block (grep { $_->{kind} eq 'begins' } @blocks)
