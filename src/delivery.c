@@ -332,6 +332,9 @@ take_run(HeapTuple tuple, TupleDesc desc, void *arg)
 	context = heap_getattr(tuple, 5, desc, &isnull);
 	if (!isnull)
 		run->context = (Jsonb *) PG_DETOAST_DATUM_COPY(context);
+	context = heap_getattr(tuple, 6, desc, &isnull);
+	if (!isnull)
+		run->events = (Jsonb *) PG_DETOAST_DATUM_COPY(context);
 }
 
 Jsonb *

@@ -498,8 +498,13 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 		true, 1, {INT8OID}
 	},
 	[SF_PLAN_ENDED_RUN] = {
-		"SELECT r.event_at, r.started_at, r.sop_id, r.subject_id, r.context FROM sopflow.run r WHERE r.run_id = $1"
-		" UNION ALL SELECT r.event_at, r.started_at, r.sop_id, r.subject_id, r.context"
+		/* what an ended run remembered is gone: the events that answered it are in its history */
+		"SELECT r.event_at, r.started_at, r.sop_id, r.subject_id, r.context, NULL::jsonb"
+		" FROM sopflow.run r WHERE r.run_id = $1"
+		" UNION ALL SELECT r.event_at, r.started_at, r.sop_id, r.subject_id, r.context,"
+		" coalesce((SELECT jsonb_object_agg(h.result->>'event', h.result->'context' ORDER BY h.finished_at)"
+		"  FROM sopflow.history h WHERE h.task_id BETWEEN r.run_id << 16 AND (r.run_id << 16) + 65535"
+		"  AND jsonb_typeof(h.result->'event') = 'string' AND h.result ? 'context'), '{}')"
 		" FROM sopflow.run_history r WHERE r.run_id = $1 LIMIT 1",
 		true, 1, {INT8OID}
 	},
