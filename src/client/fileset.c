@@ -6,6 +6,7 @@
  * The server gets one array of all documents, so that the order of files does
  * not matter, and names a fault's place as a path in that array.
  */
+#include <ctype.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,53 +147,105 @@ fileset_json(const FileSet *set)
 	return text;
 }
 
-/* The length of a path at the beginning of a text. */
+/* The length of a path at the beginning of a text: $, then .key, [n] and ["key"]. */
 static size_t
 path_length(const char *text)
 {
-	bool		in_string = false;
-	size_t		len = 0;
+	size_t		len = 1;
 
-	for (; text[len] != '\0' && (in_string || text[len] != ':'); len++)
+	for (;;)
 	{
-		if (text[len] == '\\' && text[len + 1] != '\0')
-			len++;
-		else if (text[len] == '"')
-			in_string = !in_string;
+		if (text[len] == '.' && (isalpha((unsigned char) text[len + 1]) || text[len + 1] == '_'))
+		{
+			for (len++; isalnum((unsigned char) text[len]) || text[len] == '_';)
+				len++;
+		}
+		else if (text[len] == '[')
+		{
+			bool		in_string = false;
+
+			for (len++; text[len] != '\0' && (in_string || text[len] != ']'); len++)
+			{
+				if (text[len] == '\\' && text[len + 1] != '\0')
+					len++;
+				else if (text[len] == '"')
+					in_string = !in_string;
+			}
+			len += text[len] == ']';
+		}
+		else
+			return len;
 	}
-	return len;
 }
 
-/* Say what is wrong at a path of the server. */
-static void
-report_place(const FileSet *set, const char *path, size_t len, const char *what)
+/* The file of a path of the server, and the line; line 0: it is none of a file. */
+static const char *
+find_place(const FileSet *set, const char *path, size_t len, int *line)
 {
 	char	   *copy = client_format("%.*s", (int) len, path);
-	const char *rest = copy;
-	char	   *end;
-	char	   *place;
+	const File *file = &set->files[0];
+	char	   *end = copy;
 	long		number = -1;
 
 	/* the path of a part begins with $[n] */
 	if (strncmp(copy, "$[", 2) == 0)
 	{
 		number = strtol(copy + 2, &end, 10);
-		rest = *end == ']' ? end + 1 : end;
+		end += *end == ']';
 	}
-	if (number < 0 || number >= set->part_count)
-		fileset_fault(set->files[0].path, 0, what);
-	else
+	*line = 0;
+	if (number >= 0 && number < set->part_count)
 	{
 		const Part *part = &set->parts[number];
-		const File *file = &set->files[part->file];
+		char	   *place = part->element < 0 ? client_strdup(end) :
+			client_format("[%d]%s", part->element, end);
 
-		place = part->element < 0 ? client_strdup(rest)
-			: client_format("[%d]%s", part->element, rest);
-		fileset_fault(file->path,
-					  lines_find(file->documents.items[part->document].lines, place), what);
+		file = &set->files[part->file];
+		*line = lines_find(file->documents.items[part->document].lines, place);
 		free(place);
 	}
 	free(copy);
+	return file->path;
+}
+
+/* A text of the server, to be freed, with file and line in place of the paths in it. */
+static char *
+translate(const FileSet *set, const char *text)
+{
+	char	   *made = NULL;
+	size_t		size;
+	FILE	   *out = open_memstream(&made, &size);
+	int			line;
+
+	if (out == NULL)
+		client_fatal(EXIT_FAILED, "out of memory");
+	while (*text != '\0')
+	{
+		size_t		len = strncmp(text, "$[", 2) == 0 ? path_length(text) : 0;
+
+		if (len == 0)
+			fputc(*text++, out);
+		else
+		{
+			const char *file = find_place(set, text, len, &line);
+
+			fprintf(out, "%s:%d", file, line);
+			text += len;
+		}
+	}
+	if (fclose(out) != 0)
+		client_fatal(EXIT_FAILED, "out of memory");
+	return made;
+}
+
+/* Say what is wrong at a path of the server. */
+static void
+report_place(const FileSet *set, const char *path, size_t len, const char *what)
+{
+	int			line;
+	const char *file = find_place(set, path, len, &line);
+
+	fileset_fault(file, line, what);
 }
 
 /* The faults that an error of the server holds; false where it names no place. */
@@ -205,6 +258,7 @@ report_faults(const FileSet *set, const PGresult *result)
 	static const char prefix[] = "file is not valid: ";
 	const char *path;
 	char	   *rest = client_strdup("");
+	char	   *where;
 	char	   *text;
 	size_t		len;
 
@@ -217,8 +271,8 @@ report_faults(const FileSet *set, const PGresult *result)
 		what += strlen(prefix);
 
 	path = detail + strlen(PLACE_FIRST);
-	len = strcspn(path, "\n");
-	for (const char *line = path + len; *line != '\0';)
+	len = path_length(path);
+	for (const char *line = path + strcspn(path, "\n"); *line != '\0';)
 	{
 		size_t		width;
 
@@ -232,12 +286,12 @@ report_faults(const FileSet *set, const PGresult *result)
 		}
 		line += width;
 	}
-	/* the sentence's full stop is none of the path */
-	if (len > 0 && path[len - 1] == '.')
-		len--;
-	text = client_format("%s%s%s%s", what, rest, hint ? "\n    hint: " : "", hint ? hint : "");
+	/* only a hint tells of other places; elsewhere $[0] may be a part of an expression */
+	where = translate(set, hint ? hint : "");
+	text = client_format("%s%s%s%s", what, rest, hint ? "\n    hint: " : "", where);
 	report_place(set, path, len, text);
 	free(text);
+	free(where);
 	free(rest);
 
 	for (const char *line = strchr(path, '\n'); line != NULL; line = strchr(line, '\n'))

@@ -180,6 +180,8 @@ for my $name (sort keys %fault)
 }
 client_is('validate --offline needs no server', [ 'validate', '--offline', '-h', '/nowhere', $care ], 0, '', qr/valid in syntax/);
 client_is('no such file', [ 'load', "$dir/none.yml" ], 4, '', qr/none\.yml: error: No such file/);
+client_is('one SOP in two files', [ 'validate', $care, file_with("$dir/twice.yml", "# twice\n" . care_sop()) ], 4, '',
+	qr/\A\Q$dir\E\/twice\.yml:3: error: [^\n]*there twice\n[^\n]*The first is at \Q$care\E:2\.\n\z/);
 client_is('an array of JSON', [ 'validate', file_with("$dir/list.json", qq([{"id": "a", "nodes": []},\n{"id": "b",\n"nodes": [1]}])) ], 4, '', qr/list\.json:3: error/);
 is($node->safe_psql('postgres', 'SELECT count(*) FROM sopflow.sop'), '1', 'no fault changed anything');
 client_is('a hostile name', [ 'load', file_with("$dir/hostile.yml", qq(id: "a\\e[31m'\\"\nnodes: [{id: x, nix: "\\e"}]\n)) ], 4, '', qr/\A[^\e]*\z/);
