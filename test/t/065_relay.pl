@@ -96,7 +96,6 @@ for my $action (qw(PLAIN TEMPLATE FORM JSONVALUE MISSING HEADER BASIC SLACK GET
 	make_action($node, $action, \%params);
 }
 make_action($node, 'SLOW', {}, lease => '1 s');
-make_action($node, 'LONG', {}, lease => '1 s');
 
 my $text = <<"END";
 # every kind of target
@@ -409,6 +408,30 @@ wait_for($node, q{SELECT count(*) >= 10 FROM sopflow.tasks WHERE action = 'HOG' 
 emit_tasks($node, 'QUICK', 50);
 wait_for($node, q{SELECT count(*) = 50 FROM sopflow.tasks WHERE action = 'QUICK' AND status = 'done'}, 'the tasks of another one are delivered');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM sopflow.tasks WHERE action = 'HOG' AND status = 'leased'}), '15', 'in the places that were kept for it, and no task is leased that waits');
+is(stop_relay($relay), 0, 'it ends');
+
+# --- leases that are lost, and the database while a delivery is under way ---
+
+make_action($node, 'LONG', {}, lease => '60 s');
+write_config($config, <<"END");
+metrics: {listen: 127.0.0.1:0}
+targets:
+  web: {type: webhook, url: "$web/delay/1500"}
+actions: {LONG: web, SLOW: web}
+END
+$relay = start_relay($node, $config);
+emit_tasks($node, 'SLOW', 1);
+wait_for($node, q{SELECT count(*) = 1 FROM sopflow.tasks WHERE action = 'SLOW' AND status = 'leased'}, 'one is in flight');
+$node->safe_psql('postgres', q{SELECT sopflow.cancel(sop_id => 'SLOW')});
+wait_until(sub { (relay_metrics($relay))[1] =~ /^sopflow_relay_lost_leases_total 1$/m }, 'one that is cancelled meanwhile is a lease that is lost');
+said($relay, qr/the lease of task \d+ (?:has ended during its delivery|had ended before its delivery was reported)/, 'as the log says');
+
+forget_requests($server);
+emit_tasks($node, 'LONG', 3);
+wait_for($node, q{SELECT count(*) = 3 FROM sopflow.tasks WHERE action = 'LONG' AND status = 'leased'}, 'three are in flight');
+$node->restart;
+wait_for($node, q{SELECT count(*) = 3 FROM sopflow.tasks WHERE action = 'LONG' AND status = 'done' AND attempt = 1}, 'what ended while the database was away is reported when it is back');
+is(scalar requests($server), 3, 'and not delivered again');
 is(stop_relay($relay), 0, 'it ends');
 
 # --- the database goes away ---
