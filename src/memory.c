@@ -62,6 +62,8 @@ read_arrivals(SfMemory *memory, const JsonbValue *v)
 		if (token != WJB_KEY)
 			continue;
 		(void) JsonbIteratorNext(&it, &value, true);
+		if (value.type != jbvBinary || !JsonContainerIsObject(value.val.binary.data))
+			continue;			/* not written by us */
 		arrival = palloc0(sizeof(SfArrival));
 		arrival->event = pnstrdup(key.val.string.val, key.val.string.len);
 		context = find(value.val.binary.data, "context");

@@ -41,6 +41,7 @@
 
 /* names have 200 characters at most, of four bytes */
 #define NAME_BYTES	(200 * 4 + 1)
+#define MAX_MADE	256			/* sets of sf_ruleset_made that are kept */
 
 typedef struct SfSetEntry
 {
@@ -562,9 +563,33 @@ sf_ruleset_get(const char *name, Oid role)
 	return compile(entry, NULL, NULL);
 }
 
+/* old ones are never asked for again, and nothing says which those are */
+static void
+forget_made(void)
+{
+	HASH_SEQ_STATUS seq;
+	SfSetEntry *entry;
+
+	hash_seq_init(&seq, entries);
+	while ((entry = hash_seq_search(&seq)) != NULL)
+	{
+		bool		keep = entry->sets == NIL ||
+			((SfRuleSet *) linitial(entry->sets))->script == NULL;
+		ListCell   *lc;
+
+		foreach(lc, entry->sets)
+			keep |= ((SfRuleSet *) lfirst(lc))->in_use;
+		if (keep)
+			continue;
+		forget_sets(entry);
+		hash_search(entries, entry->name, HASH_REMOVE, NULL);
+	}
+}
+
 SfRuleSet *
 sf_ruleset_made(const char *key, const SfRuleSetMaker *maker, void *arg)
 {
+	static int	nmade = 0;
 	SfSetEntry *entry = find_entry(key);
 	ListCell   *lc;
 
@@ -575,6 +600,11 @@ sf_ruleset_made(const char *key, const SfRuleSetMaker *maker, void *arg)
 
 		if (!set->in_use)
 			return set;
+	}
+	if (++nmade > MAX_MADE)
+	{
+		forget_made();
+		nmade = 1;
 	}
 	return compile(entry, maker, arg);
 }

@@ -169,6 +169,33 @@ SELECT sopflow.emit('FR_ADD fr domain', '1');
 SELECT sopflow.run_due();
 SELECT review_show('1');
 
+-- versions that are compiled are not kept for ever
+CREATE PROCEDURE review_versions(n int) LANGUAGE plpgsql AS $$
+BEGIN
+	FOR i IN 1..n LOOP
+		UPDATE sopflow.sop_node SET params = format('{"name": "%s {{subject.name}}"}', i)::jsonb WHERE sop_id = 'fr domain';
+		COMMIT;
+		PERFORM sopflow.emit('FR_ADD fr domain', '1');
+		PERFORM sopflow.run_due();
+		COMMIT;
+	END LOOP;
+END
+$$;
+CALL review_versions(300);
+SELECT count(*) BETWEEN 1 AND 280 FROM pg_backend_memory_contexts WHERE name = 'sopflow rule set';
+SELECT t.result FROM sopflow.tasks t WHERE t.sop_id = 'fr domain' ORDER BY t.task_id DESC LIMIT 1;
+
+-- what a run remembers, written over by hand
+SELECT review_define('fr memory', '{"delay_from": "previous"}',
+	'[{"id": "start"}, {"id": "wait", "type": "wait", "wait": "FR_MEMORY"}, {"id": "beside", "delay": "1 h"}]',
+	'[{"f": "start", "t": "wait"}, {"f": "start", "t": "beside"}]');
+SELECT sopflow.emit('FR_ADD fr memory', 'm1');
+SELECT sopflow.run_due();
+UPDATE sopflow.run_state s SET state = s.state || '{"events": {"FR_MEMORY": 1, "x": [1]}, "answered": "x", "passed": {}}'
+	FROM sopflow.run r WHERE r.run_id = s.run_id AND r.subject_id = 'm1';
+SELECT sopflow.emit('FR_MEMORY', 'm1');
+SELECT review_show('m1');
+
 SELECT sopflow.cancel(sop_id => s.sop_id) FROM sopflow.sop s WHERE s.sop_id LIKE 'fr %' ORDER BY s.sop_id;
 DELETE FROM sopflow.dead WHERE task_id IN (SELECT t.task_id FROM sopflow.dead_tasks t WHERE t.sop_id LIKE 'fr %');
 DELETE FROM sopflow.sop WHERE sop_id LIKE 'fr %';
@@ -177,3 +204,4 @@ DROP VIEW review_broken;
 DROP TABLE review_key, review_char, review_domain;
 DROP DOMAIN review_not_null, review_check;
 DROP FUNCTION review_define, review_show, review_ok, review_emit, review_fail, review_emit_fail, review_raise, review_deep;
+DROP PROCEDURE review_versions;
