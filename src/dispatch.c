@@ -319,7 +319,11 @@ set_aside(SfBatch *batch, SfItem *item)
 
 	if ((run == NULL || run->state != SF_RUN_ACTIVE) &&
 		sf_flow_is_message(task, &sf_definition_version(task->version_id)->nodes[task->node]))
-		return true;			/* the task itself has been cancelled */
+	{
+		/* the task itself has been cancelled */
+		sf_flow_stop_child(ledger, task, batch->now);
+		return true;
+	}
 	if (run == NULL)
 	{
 		task->error = "its run has ended";

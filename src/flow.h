@@ -57,6 +57,8 @@ extern char *sf_flow_call_sop(SfLedger *ledger, SfRun *run, const SfTask *task, 
 extern char *sf_flow_choose(const SfRun *run, int node, bool dry, int *to);
 
 extern bool sf_flow_is_message(const SfTask *task, const SfNode *node);
+/* a message that outlived its run: it may say that another is to end, too */
+extern void sf_flow_stop_child(SfLedger *ledger, SfTask *task, TimestampTz now);
 extern void sf_flow_sop_over(SfLedger *ledger, SfRun *run, SfTask *task, TimestampTz now);
 extern SfOutcome sf_flow_fail(SfLedger *ledger, SfRun *run, SfTask *task, const SfAction *action,
 							  const char *error, bool retry, TimestampTz retry_at);

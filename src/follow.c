@@ -313,6 +313,25 @@ string_of(Jsonb *object, const char *key)
 }
 
 void
+sf_flow_stop_child(SfLedger *ledger, SfTask *task, TimestampTz now)
+{
+	int64		run_id;
+	SfRun	   *run;
+	bool		busy;
+
+	if (sscanf(task->error, "{\"stop\": " INT64_FORMAT "}", &run_id) != 1)
+		return;
+	run = sf_ledger_run(ledger, run_id, false, &busy);
+	if (run != NULL)
+		sf_ledger_end(ledger, run, SF_RUN_CANCELLED, SF_REASON_PART);
+	else if (busy)
+	{
+		task->due_at = now + USECS_PER_SEC;
+		sf_ledger_pend(ledger, task);
+	}
+}
+
+void
 sf_flow_sop_over(SfLedger *ledger, SfRun *run, SfTask *task, TimestampTz now)
 {
 	SfNode	   *node = &run->version->nodes[task->node];

@@ -636,6 +636,26 @@ tell_parent(SfLedger *ledger, SfRun *run)
 	sf_ledger_pend(ledger, &task);
 }
 
+/*
+ * Somebody has a run that is to end with the one that it was part of: have
+ * dispatch end it when that is over.  The row is a message in the range of the
+ * run that has ended, past all steps, so that it is in nobody's way.
+ */
+static void
+stop_later(SfLedger *ledger, const SfRun *run, int64 child, int number)
+{
+	SfTask		task = {0};
+
+	task.task_id = sf_task_id(run->run_id, (1 << SF_STEP_BITS) - 1 - number);
+	task.due_at = ledger->now + USECS_PER_SEC;
+	task.version_id = run->version_id;
+	while (run->version->nodes[task.node].type != SF_NODE_SOP)
+		task.node++;
+	task.shard = sf_shard(run->subject_id);
+	task.error = psprintf("{\"stop\": " INT64_FORMAT "}", child);
+	sf_ledger_pend(ledger, &task);
+}
+
 /* end a run, and those that carry out tasks of it */
 static void
 end_whole(SfLedger *ledger, SfRun *run)
@@ -668,13 +688,16 @@ end_whole(SfLedger *ledger, SfRun *run)
 	}
 	foreach(lc, children)
 	{
+		int64		child_id = *(int64 *) lfirst(lc);
 		bool		busy;
-		SfRun	   *child = sf_ledger_run(ledger, *(int64 *) lfirst(lc), true, &busy);
+		SfRun	   *child = sf_ledger_run(ledger, child_id, !ledger->hurry, &busy);
 
+		if (busy)
+			stop_later(ledger, run, child_id, foreach_current_index(lc));
 		if (child == NULL)
 			continue;
 		child->state = SF_RUN_CANCELLED;
-		child->reason = "the run that it was part of has ended";
+		child->reason = SF_REASON_PART;
 		sf_ledger_renew(ledger);
 		end_whole(ledger, child);
 	}

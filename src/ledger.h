@@ -152,6 +152,9 @@ extern SfRun *sf_ledger_start(SfLedger *ledger, SfVersion *version, const char *
 /* a task of the run ended: when the ledger is closed, see whether the run has */
 extern void sf_ledger_touch(SfLedger *ledger, SfRun *run);
 
+/* why a run ends that carried out a task of another */
+#define SF_REASON_PART	"the run that it was part of has ended"
+
 /* whether the row is no task but says that the run it has started is over */
 extern bool sf_ledger_is_message(const SfRun *run, const SfTask *task);
 
