@@ -21,6 +21,18 @@ our @EXPORT = qw(build_tools relay_program build_relay certificate start_server 
 
 my $tree = "$FindBin::RealBin/../..";
 my $server_program;
+my @started;
+
+# nothing outlives a test that dies
+END
+{
+	my $code = $?;
+	for my $handle (@started)
+	{
+		eval { $handle->kill_kill if $handle->pumpable };
+	}
+	$? = $code;
+}
 
 # What 068_relay_clean.pl puts in its place was built otherwise.
 sub relay_program
@@ -71,6 +83,7 @@ sub start_server
 	my $server = { out => '', log => $log, at => 0 };
 	$server->{handle} = IPC::Run::start([ $server_program, $log, @certificate ], '<', \undef, '>', \$server->{out},
 		'2>', \$server->{err});
+	push @started, $server->{handle};
 	$server->{handle}->pump until $server->{out} =~ /^smtp (\d+)\n/m;
 	$server->{$1} = $2 while $server->{out} =~ /^(\w+) (\d+)\n/mg;
 	return $server;
@@ -189,6 +202,7 @@ sub start_relay
 	my @program = ref $program ? @$program : ($program // relay_program());
 	$relay->{handle} = IPC::Run::start([ @program, 'relay', '--config', $config, @options ], '<', \undef,
 		'>&', \$relay->{out}, IPC::Run::timeout(4 * $PostgreSQL::Test::Utils::timeout_default));
+	push @started, $relay->{handle};
 	$relay->{handle}->pump until $relay->{out} =~ /connected to database|no connection|error:/ || !$relay->{handle}->pumpable;
 	return $relay;
 }
