@@ -141,6 +141,35 @@ revive(SfLedger *ledger, int64 run_id)
 	return run;
 }
 
+/*
+ * The run of a redriven task is part of another one, whose task is dead since
+ * it failed: that task is held until the run ends, as before.
+ */
+static void
+attach(SfLedger *ledger, int64 parent_task)
+{
+	SfScan	   *scan = sf_ledger_scan(ledger, SF_REL_DEAD_PKEY);
+	SfTask		task;
+	SfRun	   *parent;
+
+	if (!sf_scan_int8(scan, parent_task))
+		return;
+	parent = revive(ledger, sf_task_run(parent_task));
+	if (parent == NULL)
+		return;
+	scan = sf_ledger_scan(ledger, SF_REL_DEAD_PKEY);
+	if (!sf_scan_int8(scan, parent_task))
+		return;
+	sf_dead_read(scan->slot, &task);
+	if (sf_ledger_remove(ledger, SF_REL_DEAD, &task.tid, true) != SF_LOCK_OK)
+		return;
+	task.attempt = 0;
+	sf_ledger_hold(ledger, &task, "child");
+	sf_ledger_touch(ledger, parent);
+	if (parent->parent_task != 0)
+		attach(ledger, parent->parent_task);
+}
+
 int64
 sf_control_redrive(const char *action, ArrayType *task_ids)
 {
@@ -183,6 +212,8 @@ sf_control_redrive(const char *action, ArrayType *task_ids)
 		task.attempt = 0;
 		task.due_at = sf_ledger_now(ledger);
 		sf_ledger_pend(ledger, &task);
+		if (run->parent_task != 0)
+			attach(ledger, run->parent_task);
 		redriven++;
 	}
 	sf_ledger_close(ledger);

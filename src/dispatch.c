@@ -589,6 +589,8 @@ carry_out_all(SfBatch *batch)
 			break;
 		}
 		carry_out(batch, &batch->items[i]);
+		if (batch->items[i].run != NULL)
+			sf_ledger_end_parts(batch->ledger, batch->items[i].run);
 		MemoryContextReset(scratch);
 	}
 	if (batch->calls)

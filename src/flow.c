@@ -76,36 +76,83 @@ typedef struct SfRunIds
 	int			allocated;
 } SfRunIds;
 
-/* add the subject's active runs of these SOPs */
 static void
-find_runs(SfLedger *ledger, const char *subject_id, List *sop_ids, SfRunIds *runs)
+add_run(SfRunIds *runs, int64 run_id)
+{
+	if (runs->nids == runs->allocated)
+	{
+		runs->allocated = Max(64, runs->allocated * 2);
+		runs->ids = runs->ids == NULL ? palloc(runs->allocated * sizeof(int64)) :
+			repalloc(runs->ids, runs->allocated * sizeof(int64));
+	}
+	runs->ids[runs->nids++] = run_id;
+}
+
+static bool
+has_run(const SfRunIds *runs, int64 run_id)
+{
+	for (int i = 0; i < runs->nids; i++)
+		if (runs->ids[i] == run_id)
+			return true;
+	return false;
+}
+
+static SfScan *
+scan_runs(SfLedger *ledger, const char *subject_id)
 {
 	SfScan	   *scan = sf_ledger_scan(ledger, SF_REL_RUN_SUBJECT);
 	ScanKeyData key;
-	ListCell   *lc;
 
 	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid,
 						   scan->index->rd_indcollation[0], F_TEXTEQ,
 						   CStringGetTextDatum(subject_id));
 	sf_scan_start(scan, &key, 1);
+	return scan;
+}
+
+/* add the subject's active runs of these SOPs; true: some runs are parts of others */
+static bool
+find_runs(SfLedger *ledger, const char *subject_id, List *sop_ids, SfRunIds *runs)
+{
+	SfScan	   *scan = scan_runs(ledger, subject_id);
+	bool		parts = false;
+	ListCell   *lc;
+
 	while (sf_scan_next(scan))
 	{
 		char	   *sop_id = sf_run_read_sop(scan->slot);
 
+		parts |= sf_run_read_parent(scan->slot) != 0;
 		foreach(lc, sop_ids)
-		{
-			if (strcmp(lfirst(lc), sop_id) != 0)
-				continue;
-			if (runs->nids == runs->allocated)
+			if (strcmp(lfirst(lc), sop_id) == 0)
 			{
-				runs->allocated = Max(64, runs->allocated * 2);
-				runs->ids = runs->ids == NULL ? palloc(runs->allocated * sizeof(int64)) :
-					repalloc(runs->ids, runs->allocated * sizeof(int64));
+				add_run(runs, sf_run_read_id(scan->slot));
+				break;
 			}
-			runs->ids[runs->nids++] = sf_run_read_id(scan->slot);
-			break;
-		}
 	}
+	return parts;
+}
+
+/* add the runs that carry out tasks of those that are there: they end together */
+static void
+find_parts(SfLedger *ledger, const char *subject_id, SfRunIds *runs)
+{
+	int			before;
+
+	do
+	{
+		SfScan	   *scan = scan_runs(ledger, subject_id);
+
+		before = runs->nids;
+		while (sf_scan_next(scan))
+		{
+			int64		parent = sf_run_read_parent(scan->slot);
+			int64		run_id = sf_run_read_id(scan->slot);
+
+			if (parent != 0 && has_run(runs, sf_task_run(parent)) && !has_run(runs, run_id))
+				add_run(runs, run_id);
+		}
+	} while (runs->nids > before);
 }
 
 /*
@@ -119,7 +166,8 @@ lock_runs(SfLedger *ledger, const SfEvent *events, int nevents, List *sop_ids)
 	bool		busy;
 
 	for (int i = 0; i < nevents; i++)
-		find_runs(ledger, events[i].subject_id, sop_ids, &runs);
+		if (find_runs(ledger, events[i].subject_id, sop_ids, &runs))
+			find_parts(ledger, events[i].subject_id, &runs);
 	if (runs.nids == 0)
 		return;
 	qsort(runs.ids, runs.nids, sizeof(int64), sf_compare_int64);
@@ -138,7 +186,7 @@ exit_runs(SfLedger *ledger, const char *event, const char *subject_id, List *sop
 	SfRunIds	runs = {0};
 	int64		ended = 0;
 
-	find_runs(ledger, subject_id, sop_ids, &runs);
+	(void) find_runs(ledger, subject_id, sop_ids, &runs);
 	if (runs.nids > 1)
 		qsort(runs.ids, runs.nids, sizeof(int64), sf_compare_int64);
 	for (int i = 0; i < runs.nids; i++)
@@ -315,7 +363,7 @@ answer_waits(SfLedger *ledger, const char *event, const SfEvent *e, List *sop_id
 	SfRunIds	runs = {0};
 	int64		answered = 0;
 
-	find_runs(ledger, e->subject_id, sop_ids, &runs);
+	(void) find_runs(ledger, e->subject_id, sop_ids, &runs);
 	if (runs.nids > 1)
 		qsort(runs.ids, runs.nids, sizeof(int64), sf_compare_int64);
 	for (int i = 0; i < runs.nids; i++)

@@ -327,9 +327,7 @@ read_run(SfLedger *ledger, TupleTableSlot *slot, SfRun *run)
 	run->subject_id = TextDatumGetCString(values[RUN_SUBJECT]);
 	if (!slot->tts_isnull[RUN_CONTEXT])
 		run->context = (Jsonb *) PG_DETOAST_DATUM_COPY(values[RUN_CONTEXT]);
-	/* a slot below 0 is a task of another run */
-	if (DatumGetInt64(values[RUN_SLOT]) < 0)
-		run->parent_task = -DatumGetInt64(values[RUN_SLOT]);
+	run->parent_task = sf_run_read_parent(slot);
 	run->tid = slot->tts_tid;
 	run->version = sf_definition_version(run->version_id);
 	MemoryContextSwitchTo(old);
@@ -339,6 +337,13 @@ int64
 sf_run_read_id(TupleTableSlot *slot)
 {
 	return DatumGetInt64(slot->tts_values[RUN_ID]);
+}
+
+int64
+sf_run_read_parent(TupleTableSlot *slot)
+{
+	/* a slot below 0 is a task of another run */
+	return Max(-DatumGetInt64(slot->tts_values[RUN_SLOT]), 0);
 }
 
 char *
@@ -460,7 +465,7 @@ sf_ledger_start(SfLedger *ledger, SfVersion *version, const char *subject_id,
 enum
 {
 	ENDED_ID, ENDED_EVENT_AT, ENDED_STARTED_AT, ENDED_AT, ENDED_VERSION, ENDED_STATE, ENDED_SOP,
-	ENDED_SUBJECT, ENDED_CONTEXT, ENDED_REASON
+	ENDED_SUBJECT, ENDED_CONTEXT, ENDED_REASON, ENDED_PARENT
 };
 
 static void
@@ -595,6 +600,8 @@ end_run(SfLedger *ledger, SfRun *run)
 	values[ENDED_CONTEXT] = PointerGetDatum(run->context);
 	row->tts_isnull[ENDED_CONTEXT] = run->context == NULL;
 	set_text(row, ENDED_REASON, run->reason);
+	values[ENDED_PARENT] = Int64GetDatum(run->parent_task);
+	row->tts_isnull[ENDED_PARENT] = run->parent_task == 0;
 	sf_writer_add(writer, row);
 	run->ended = true;
 	runs_ended++;
@@ -679,11 +686,11 @@ end_whole(SfLedger *ledger, SfRun *run)
 	sf_scan_start(scan, &key, 1);
 	while (sf_scan_next(scan))
 	{
-		int64		slot = DatumGetInt64(scan->slot->tts_values[RUN_SLOT]);
+		int64		parent = sf_run_read_parent(scan->slot);
 		int64	   *run_id = palloc(sizeof(int64));
 
 		*run_id = sf_run_read_id(scan->slot);
-		if (slot < 0 && sf_task_run(-slot) == run->run_id)
+		if (parent != 0 && sf_task_run(parent) == run->run_id)
 			children = lappend(children, run_id);
 	}
 	foreach(lc, children)
@@ -701,6 +708,17 @@ end_whole(SfLedger *ledger, SfRun *run)
 		sf_ledger_renew(ledger);
 		end_whole(ledger, child);
 	}
+}
+
+void
+sf_ledger_end_parts(SfLedger *ledger, SfRun *run)
+{
+	if (run->ended || run->state == SF_RUN_ACTIVE || !run->version->calls_sops)
+		return;
+	/* this call may have held and offered tasks since it looked */
+	memset(ledger->unused, 0, sizeof(ledger->unused));
+	sf_ledger_renew(ledger);
+	end_whole(ledger, run);
 }
 
 /*

@@ -120,6 +120,7 @@ extern SfRun *sf_ledger_run(SfLedger *ledger, int64 run_id, bool wait, bool *bus
 extern void sf_task_read(TupleTableSlot *slot, SfTask *task);
 extern int64 sf_run_read_id(TupleTableSlot *slot);
 extern char *sf_run_read_sop(TupleTableSlot *slot);
+extern int64 sf_run_read_parent(TupleTableSlot *slot);	/* task of another run, or 0 */
 extern char *sf_held_read_by(TupleTableSlot *slot);
 extern void sf_dead_read(TupleTableSlot *slot, SfTask *task);
 extern void sf_offer_read(TupleTableSlot *slot, SfOffer *offer);
@@ -160,6 +161,12 @@ extern bool sf_ledger_is_message(const SfRun *run, const SfTask *task);
 
 /* end the run when the ledger is closed; its other tasks are cancelled */
 extern void sf_ledger_end(SfLedger *ledger, SfRun *run, SfRunState state, const char *reason);
+
+/*
+ * The run is to end and dispatch has tasks of runs in hand that are parts of
+ * it: end all of these now, so that none of the tasks is carried out any more.
+ */
+extern void sf_ledger_end_parts(SfLedger *ledger, SfRun *run);
 
 /* count an outcome towards the action's failures in a row */
 extern void sf_ledger_outcome(SfLedger *ledger, const SfAction *action, bool failed);

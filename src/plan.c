@@ -448,19 +448,30 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 		"SELECT d.task_id FROM sopflow.dead d JOIN sopflow.sop_version v USING (version_id)"
 		" WHERE ($1 IS NULL OR v.definition->'nodes'->d.node->>'action' = $1)"
 		" AND (d.task_id = ANY ($2) OR $2 IS NULL AND NOT EXISTS (SELECT FROM sopflow.run_history h"
-		"  WHERE h.run_id = d.task_id >> 16 AND h.state IN ('cancelled', 'exited'))) ORDER BY d.task_id",
+		"  WHERE h.run_id = d.task_id >> 16 AND h.state IN ('cancelled', 'exited'))"
+		/* a node whose SOP failed goes on with the dead task of that, not with another run of it */
+		"  AND NOT EXISTS (SELECT FROM sopflow.dead x JOIN sopflow.run_history h ON h.run_id = x.task_id >> 16"
+		"   WHERE h.parent_task = d.task_id)) ORDER BY d.task_id",
 		true, 2, {TEXTOID, INT8ARRAYOID}
 	},
 	[SF_PLAN_RUN_REVIVE] = {
-		/* in the place of the one active run, unless another has it */
-		"WITH d AS (DELETE FROM sopflow.run_history h WHERE h.run_id = $1 RETURNING h.*), i AS"
+		/*
+		 * as the part of another run that it was, where the task of that is
+		 * dead, else in the place of the one active run, unless another has it
+		 */
+		"WITH d AS (DELETE FROM sopflow.run_history h WHERE h.run_id = $1 RETURNING h.*), c AS"
+		" (INSERT INTO sopflow.run (run_id, event_at, started_at, slot, version_id, sop_id, subject_id, context)"
+		" SELECT run_id, event_at, started_at, -parent_task, version_id, sop_id, subject_id, context FROM d"
+		" WHERE EXISTS (SELECT FROM sopflow.dead x WHERE x.task_id = d.parent_task)"
+		" ON CONFLICT (subject_id, sop_id, slot) DO NOTHING RETURNING 1), i AS"
 		" (INSERT INTO sopflow.run (run_id, event_at, started_at, slot, version_id, sop_id, subject_id, context)"
 		" SELECT run_id, event_at, started_at, 0, version_id, sop_id, subject_id, context FROM d"
-		" WHERE (SELECT v.definition->>'reentry' FROM sopflow.sop_version v WHERE v.version_id = d.version_id) <> 'allow'"
+		" WHERE d.parent_task IS NULL"
+		" AND (SELECT v.definition->>'reentry' FROM sopflow.sop_version v WHERE v.version_id = d.version_id) <> 'allow'"
 		" ON CONFLICT (subject_id, sop_id, slot) DO NOTHING RETURNING 1), j AS"
 		" (INSERT INTO sopflow.run (run_id, event_at, started_at, slot, version_id, sop_id, subject_id, context)"
 		" SELECT run_id, event_at, started_at, run_id, version_id, sop_id, subject_id, context FROM d"
-		" WHERE NOT EXISTS (SELECT FROM i))"
+		" WHERE NOT EXISTS (SELECT FROM c) AND NOT EXISTS (SELECT FROM i))"
 		" SELECT FROM d",
 		false, 1, {INT8OID}
 	},
@@ -479,12 +490,13 @@ static const SfStatement statements[SF_PLAN_COUNT] = {
 		false, 1, {INT8OID}
 	},
 	[SF_PLAN_LAST_STEP] = {
+		/* max_steps is 60000 at most; what is above is no task */
 		"SELECT (max(t.task_id) & 65535)::int FROM"
-		" (SELECT max(task_id) FROM sopflow.task WHERE task_id BETWEEN $1 << 16 AND ($1 << 16) + 65535"
-		" UNION ALL SELECT max(task_id) FROM sopflow.held WHERE task_id BETWEEN $1 << 16 AND ($1 << 16) + 65535"
-		" UNION ALL SELECT max(task_id) FROM sopflow.offer WHERE task_id BETWEEN $1 << 16 AND ($1 << 16) + 65535"
-		" UNION ALL SELECT max(task_id) FROM sopflow.dead WHERE task_id BETWEEN $1 << 16 AND ($1 << 16) + 65535"
-		" UNION ALL SELECT max(task_id) FROM sopflow.history WHERE task_id BETWEEN $1 << 16 AND ($1 << 16) + 65535)"
+		" (SELECT max(task_id) FROM sopflow.task WHERE task_id BETWEEN $1 << 16 AND ($1 << 16) + 60000"
+		" UNION ALL SELECT max(task_id) FROM sopflow.held WHERE task_id BETWEEN $1 << 16 AND ($1 << 16) + 60000"
+		" UNION ALL SELECT max(task_id) FROM sopflow.offer WHERE task_id BETWEEN $1 << 16 AND ($1 << 16) + 60000"
+		" UNION ALL SELECT max(task_id) FROM sopflow.dead WHERE task_id BETWEEN $1 << 16 AND ($1 << 16) + 60000"
+		" UNION ALL SELECT max(task_id) FROM sopflow.history WHERE task_id BETWEEN $1 << 16 AND ($1 << 16) + 60000)"
 		" t(task_id)",
 		true, 1, {INT8OID}
 	},

@@ -108,7 +108,8 @@ CREATE TABLE sopflow.run_history (
 	sop_id			text COLLATE "C" NOT NULL,
 	subject_id		text COLLATE "C" NOT NULL,
 	context			jsonb,
-	reason			text
+	reason			text,
+	parent_task		bigint
 ) PARTITION BY RANGE (ended_at);
 
 -- What an active run has to remember beside its tasks: written for graphs that
@@ -197,7 +198,7 @@ BEGIN
 			('slot', '0 where one active run is allowed, else the run id'),
 			('version_id', 'SOP version'), ('sop_id', 'SOP'), ('subject_id', 'Subject'),
 			('context', 'Context of the event'), ('state', 'completed, failed, cancelled or exited; of an active run: its memory'),
-			('reason', 'Why the run ended so'), ('task_id', 'Task: run_id * 65536 + step'),
+			('reason', 'Why the run ended so'), ('parent_task', 'Task of another run that this one carried out'), ('task_id', 'Task: run_id * 65536 + step'),
 			('due_at', 'When the task is due'), ('node', 'Number of the node in its version, from 0'),
 			('shard', 'Hash of the subject, 0 to 63'), ('attempt', 'Attempts begun'),
 			('error', 'Error of the last attempt'), ('held_by', 'run, sop, action, join or child'),
