@@ -188,6 +188,19 @@ read_parts(Template *template, const char *source, const char *const *names, cha
 	}
 }
 
+/* it is put in as it is: by itself it must be what it stands for */
+static bool
+default_ok(const Part *part)
+{
+	Text		text = {0};
+	bool		ok;
+
+	text_format(&text, part->in_string ? "\"%s\"" : "%s", part->otherwise);
+	ok = json_valid(text.data, text.len);
+	text_free(&text);
+	return ok;
+}
+
 static bool
 check_json(const Template *template, char **error)
 {
@@ -201,19 +214,17 @@ check_json(const Template *template, char **error)
 		text_append(&sample, part->literal, part->literal_len);
 		if (part->name == NULL)
 			continue;
-		if (part->in_string)
+		if (part->otherwise != NULL && !default_ok(part))
 		{
-			text_add(&sample, part->otherwise ? part->otherwise : "");
-			continue;
-		}
-		if (part->otherwise != NULL && !json_valid(part->otherwise, strlen(part->otherwise)))
-		{
-			*error = client_format("\"%s\" stands for a JSON value, but \"%s\" behind the bar is none",
-								   part->name, part->otherwise);
+			*error = client_format("\"%s\" stands for %s, but \"%s\" behind the bar is none",
+								   part->name,
+								   part->in_string ? "a piece of a JSON string" : "a JSON value",
+								   part->otherwise);
 			text_free(&sample);
 			return false;
 		}
-		text_add(&sample, "null");
+		/* no backslash before it makes an escape of this letter */
+		text_add(&sample, part->in_string ? "x" : "null");
 	}
 	ok = json_valid(sample.data ? sample.data : "", sample.len);
 	if (!ok)
