@@ -317,6 +317,9 @@ set_aside(SfBatch *batch, SfItem *item)
 	TimestampTz open;
 	char	   *error;
 
+	/* a task of this very batch ended what the run is part of */
+	if (run != NULL && run->state == SF_RUN_ACTIVE && sf_ledger_whole_ends(ledger, run))
+		sf_ledger_end(ledger, run, SF_RUN_CANCELLED, SF_REASON_PART);
 	if ((run == NULL || run->state != SF_RUN_ACTIVE) &&
 		sf_flow_is_message(task, &sf_definition_version(task->version_id)->nodes[task->node]))
 	{
@@ -589,8 +592,6 @@ carry_out_all(SfBatch *batch)
 			break;
 		}
 		carry_out(batch, &batch->items[i]);
-		if (batch->items[i].run != NULL)
-			sf_ledger_end_parts(batch->ledger, batch->items[i].run);
 		MemoryContextReset(scratch);
 	}
 	if (batch->calls)

@@ -663,6 +663,8 @@ stop_later(SfLedger *ledger, const SfRun *run, int64 child, int number)
 	sf_ledger_pend(ledger, &task);
 }
 
+static void settle_run(SfLedger *ledger, SfRun *run);
+
 /* end a run, and those that carry out tasks of it */
 static void
 end_whole(SfLedger *ledger, SfRun *run)
@@ -703,6 +705,11 @@ end_whole(SfLedger *ledger, SfRun *run)
 			stop_later(ledger, run, child_id, foreach_current_index(lc));
 		if (child == NULL)
 			continue;
+		/* its last task may have ended in this call, too */
+		if (child->touched && child->state == SF_RUN_ACTIVE)
+			settle_run(ledger, child);
+		if (child->ended)
+			continue;
 		child->state = SF_RUN_CANCELLED;
 		child->reason = SF_REASON_PART;
 		sf_ledger_renew(ledger);
@@ -710,15 +717,28 @@ end_whole(SfLedger *ledger, SfRun *run)
 	}
 }
 
-void
-sf_ledger_end_parts(SfLedger *ledger, SfRun *run)
+bool
+sf_ledger_whole_ends(SfLedger *ledger, const SfRun *run)
 {
-	if (run->ended || run->state == SF_RUN_ACTIVE || !run->version->calls_sops)
-		return;
-	/* this call may have held and offered tasks since it looked */
-	memset(ledger->unused, 0, sizeof(ledger->unused));
-	sf_ledger_renew(ledger);
-	end_whole(ledger, run);
+	int64		task_id = run->parent_task;
+
+	while (task_id != 0)
+	{
+		int64		run_id = sf_task_run(task_id);
+		SfRun	   *whole = hash_search(ledger->runs, &run_id, HASH_FIND, NULL);
+		SfScan	   *scan;
+
+		if (whole != NULL && whole->state != SF_RUN_ACTIVE)
+			return true;
+		if (whole != NULL)
+		{
+			task_id = whole->parent_task;
+			continue;
+		}
+		scan = sf_ledger_scan(ledger, SF_REL_RUN_PKEY);
+		task_id = sf_scan_int8(scan, run_id) ? sf_run_read_parent(scan->slot) : 0;
+	}
+	return false;
 }
 
 /*

@@ -162,11 +162,8 @@ extern bool sf_ledger_is_message(const SfRun *run, const SfTask *task);
 /* end the run when the ledger is closed; its other tasks are cancelled */
 extern void sf_ledger_end(SfLedger *ledger, SfRun *run, SfRunState state, const char *reason);
 
-/*
- * The run is to end and dispatch has tasks of runs in hand that are parts of
- * it: end all of these now, so that none of the tasks is carried out any more.
- */
-extern void sf_ledger_end_parts(SfLedger *ledger, SfRun *run);
+/* whether this call ends the run that this one is part of, or one above */
+extern bool sf_ledger_whole_ends(SfLedger *ledger, const SfRun *run);
 
 /* count an outcome towards the action's failures in a row */
 extern void sf_ledger_outcome(SfLedger *ledger, const SfAction *action, bool failed);
