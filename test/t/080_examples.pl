@@ -88,6 +88,12 @@ sub emit
 	$emitted += $count;
 }
 
+sub ready
+{
+	my ($count) = @_;
+	return "SELECT count(*) = $count FROM sopflow.tasks WHERE status = 'ready'";
+}
+
 sub open_tasks
 {
 	return "SELECT count(*) = 0 FROM sopflow.tasks WHERE status IN ('pending', 'ready', 'leased')";
@@ -102,18 +108,24 @@ for my $example ([ python => \&python ], [ node => \&javascript ], [ c => \&c ])
   SKIP:
 	{
 		skip "$name: $command", 1 unless ref $command;
-		my @command = (@$command, '--actions', 'GREET,CALL');
 
 		# Node finds the server by the environment alone.
-		push @command, '--dsn', $node->connstr('postgres') unless $name eq 'node';
+		my @dsn = $name eq 'node' ? () : ('--dsn', $node->connstr('postgres'));
+		my @command = (@$command, '--actions', 'GREET,CALL', @dsn);
 		my ($out, $err);
 
-		# One pass over what is ready, in several batches.
+		# One pass over what is ready, in several batches. The second task of a
+		# run is ready when the first is done.
 		emit(25);
-		IPC::Run::run([ @command, '--once', '--batch', '7' ], '>', \$out, '2>', \$err);
+		ok($node->poll_query_until('postgres', ready(25)), "$name: the first tasks are ready");
+		IPC::Run::run([ @$command, '--actions', 'GREET', @dsn, '--once', '--batch', '7' ], '>', \$out, '2>', \$err);
 		is($?, 0, "$name: --once ends well");
 		is($err, '', "$name: and quietly");
-		like($out, qr/^done 50 failed 0 lost 0$/m, "$name: all tasks are handled");
+		like($out, qr/^done 25 failed 0 lost 0$/m, "$name: all tasks are handled");
+		ok($node->poll_query_until('postgres', ready(25)), "$name: the second tasks are ready");
+		my $calls;
+		IPC::Run::run([ @command, '--once', '--batch', '7' ], '>', \$calls);
+		like($calls, qr/^done 25 failed 0 lost 0$/m, "$name: and handled");
 		like($out, qr/^GREET s\d+ .*quoted/m, "$name: with their params");
 		ok($node->safe_psql('postgres', open_tasks()) eq 't', "$name: and done");
 
