@@ -2,9 +2,8 @@
 # random SOPs do: which nodes of which runs were reached, in which order, when
 # they were due and when they ended, how, with which result, and what is left.
 # SEED repeats a run, CASES makes it longer, CASE looks at one case only.
-# One difference is known, and rare enough for other seeds only: where a pass
-# has taken a task of a run and one of its sub-SOP, and the first ends the run,
-# the engine still carries out the second and then cancels the sub-SOP.
+# Due times of cancelled tasks are not compared: where a run ends in the pass
+# that would release a join of it, that may be due or parked still.
 
 use strict;
 use warnings;
@@ -199,6 +198,7 @@ sub difference
 	my @expected = ('valid', $case->{expected} ? @{ $case->{expected} } : live($case));
 	for my $i (0 .. $#got)
 	{
+		s/( cancelled \S+) due \S+ /$1 due - / for grep { defined } $got[$i], $expected[$i];
 		$got[$i] =~ s/ due \S+ / due - / if ($expected[$i] // '') =~ / due - /;
 	}
 	return if "@got" eq "@expected";
