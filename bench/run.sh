@@ -5,7 +5,7 @@
 #
 # NAME: bulk single latency duetime drain queue snapshot idle analysed
 # rules_trigger rules_fire rules_claims rules_count crm_claims crm_recycle
-# crm_insert relay; all of them when none is given.
+# crm_insert relay flow; all of them when none is given.
 #
 #   --quick         small sizes, to see that everything works; no figures to quote
 #   --rounds N      rounds of each measure (5; 2 with --quick)
@@ -13,7 +13,7 @@
 #   --future LIST   numbers of far-future tasks of duetime (0,1000000,10000000)
 #   --keep          leave the server running and say how to reach it
 source "$(dirname "$0")/server.sh"
-ALL=(bulk single latency duetime drain queue snapshot idle analysed rules_trigger rules_fire rules_claims rules_count crm_claims crm_recycle crm_insert relay)
+ALL=(bulk single latency duetime drain queue snapshot idle analysed rules_trigger rules_fire rules_claims rules_count crm_claims crm_recycle crm_insert relay flow)
 names=() keep=
 
 while [ $# -gt 0 ]; do
