@@ -1,45 +1,5 @@
 -- Conditions of SOPs: what they read, what follows, errors and rights.
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS sopflow;
-RESET client_min_messages;
-SET sopflow.clock = '2030-01-01 12:00:00+00';
-SET timezone = 'UTC';
-\pset format unaligned
-\pset tuples_only on
-\set SHOW_CONTEXT never
-
--- an SOP in one go
-CREATE FUNCTION flow_define(sop text, attrs jsonb, nodes jsonb, links jsonb DEFAULT '[]') RETURNS void LANGUAGE sql AS $$
-	INSERT INTO sopflow.sop (sop_id, trigger_event, enabled, delay_from, reentry, exit_events, subject_relation, subject_key, max_steps, owner)
-	SELECT $1, a.trigger_event, coalesce(a.enabled, true), coalesce(a.delay_from, 'event'), coalesce(a.reentry, 'ignore'),
-		coalesce(a.exit_events, '{}'), a.subject_relation, a.subject_key, coalesce(a.max_steps, 10000), coalesce(a.owner, current_user::regrole)
-	FROM jsonb_to_record(attrs) AS a(trigger_event text, enabled bool, delay_from text, reentry text, exit_events text[],
-		subject_relation regclass, subject_key name, max_steps int, owner regrole);
-	INSERT INTO sopflow.sop_node (sop_id, node_id, type, delay, action, params, next, otherwise, condition, condition_rules,
-		wait_event, sop_ref, max_attempts, on_failure)
-	SELECT $1, n.id, coalesce(n.type, 'delay'), coalesce(n.delay, '0'), n.action, coalesce(n.params, '{}'), n.next, n.otherwise,
-		n.condition, n.rules, n.wait, n.sop, n.max_attempts, coalesce(n.on_failure, 'stop')
-	FROM jsonb_to_recordset(nodes) AS n(id text, type text, delay interval, action text, params jsonb, next text, otherwise text,
-		condition text, rules text, wait text, sop text, max_attempts int, on_failure text);
-	INSERT INTO sopflow.sop_link (sop_id, from_node, to_node, condition)
-	SELECT $1, l.f, l.t, l.condition FROM jsonb_to_recordset(links) AS l(f text, t text, condition text);
-$$;
--- the runs of a subject and their tasks; not those of earlier tests
-DELETE FROM sopflow.history;
-DELETE FROM sopflow.run_history;
-CREATE FUNCTION flow_show(subject text) RETURNS SETOF text LANGUAGE sql AS $$
-	SELECT l.line FROM (
-		SELECT r.run_id, -1 AS task_id, r.sop_id || ': ' || r.state || coalesce(' (' || regexp_replace(r.reason, '[0-9]{6,}', 'N', 'g') || ')', '') AS line
-		FROM sopflow.runs r WHERE r.subject_id = subject AND r.sop_id LIKE 'flow %'
-	UNION ALL
-		SELECT t.run_id, t.task_id, concat_ws(' ', '   ', t.node_id, t.status || coalesce('/' || t.held_by, ''),
-			CASE WHEN t.due_at = 'infinity' THEN 'never' ELSE to_char(t.due_at, 'DD HH24:MI:SS') END,
-			CASE WHEN t.finished_at IS NOT NULL THEN '-> ' || to_char(t.finished_at, 'DD HH24:MI:SS') END,
-			CASE WHEN t.attempt > 1 OR t.last_error IS NOT NULL THEN 'attempt ' || t.attempt END,
-			CASE WHEN t.result ? 'run_id' THEN t.result - 'run_id' ELSE t.result END, t.last_error)
-		FROM sopflow.tasks t WHERE t.subject_id = subject AND t.sop_id LIKE 'flow %') l
-	ORDER BY l.run_id, l.task_id
-$$;
+\i test/sql/flow_functions.inc
 
 CREATE TABLE flow_clients (client_id int PRIMARY KEY, name text, level text, score numeric, secret text);
 INSERT INTO flow_clients VALUES (1, 'Ann', 'A', 10, 's1'), (2, 'Bob', 'B', NULL, 's2'), (3, 'Cid', NULL, -1, 's3'), (4, NULL, 'A', 0, 's4');
