@@ -273,7 +273,7 @@ sf_delivery_subject_exists(const SfSop *sop, const SfRun *run, char **error)
 		type = get_atttype(sop->subject_relation, attnum);
 		values[0] = CStringGetTextDatum(run->subject_id);
 		/* compared in the column's own type, so that its index serves */
-		sf_plan_query_as(sop->owner, NULL,
+		sf_plan_query_as(sop->owner,
 						 psprintf("SELECT FROM %s WHERE %s = $1::%s LIMIT 1",
 								  quote_qualified_identifier(schema, relation),
 								  quote_identifier(sop->subject_key),

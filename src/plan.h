@@ -127,12 +127,12 @@ extern uint64 sf_plan_text(Oid role, const char *sql, int nargs, const Oid *type
 						   const Datum *values, const char *nulls, SfRowFn fn, void *arg);
 
 /*
- * Run a query that belongs to a user with the rights of `owner`, restricted,
- * read-only, under `search_path` (NULL: the pinned one).
+ * Run a statement of ours over a user's table, with the rights of `owner`,
+ * restricted, read-only, under the pinned search_path.  Its plan is kept by its
+ * text.
  */
-extern uint64 sf_plan_query_as(Oid owner, const char *search_path, const char *sql,
-							   int nargs, Oid *types, const Datum *values,
-							   SfRowFn fn, void *arg);
+extern uint64 sf_plan_query_as(Oid owner, const char *sql, int nargs, const Oid *types,
+							   const Datum *values, SfRowFn fn, void *arg);
 
 /*
  * Prepare a query of a user's, one SELECT that reads only; an error where it
