@@ -7,15 +7,21 @@
 #   <!-- file NAME -->       it is the file NAME for the blocks that follow
 #   <!-- begins NAME -->     it is the beginning of that file, as it is in the end
 #   <!-- diagram SOP -->     it is what the diagram of that SOP is then
-# What a ```sh block prints is the block without a language that follows it.
+#   <!-- stays: WORDS -->    a ```sh block that says these words, goes on, and ends
+#                            well by SIGTERM; one command
+# What a ```sh block prints is the block without a language that follows it; what
+# it exports is there in the next.
+# $KAFKA is a broker of librdkafka that has three messages.
 
 use strict;
 use warnings;
 
 use File::Copy;
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 plan skip_all => 'there is no README.md' unless -f 'README.md';
 
@@ -30,14 +36,16 @@ while ($text =~ /^(?:<!-- ([^\n]*) -->\s*)?```(\w*)[^\n]*\n(.*?)^```[ \t]*$/gms)
 	my $line = 1 + (substr($text, 0, $-[0]) =~ tr/\n//);
 	$last->{shown} = $body if $last && $language eq '';
 	undef $last;
-	$mark =~ /^(?:not run|prints|fails \w+|(?:file|begins) [\w.]+|diagram \w+|)$/
+	$mark =~ /^(?:not run|prints|fails \w+|(?:file|begins) [\w.]+|diagram \w+|stays: [\w ]+|)$/
 	  or die "README.md:$line: \"$mark\" is no mark of a block";
 	next if $mark eq 'not run';
-	my ($kind, $value) = split / /, $mark;
+	my ($kind, $value) = split /:? /, $mark, 2;
 	my $prints = defined $kind && $kind eq 'prints';
-	$kind = $language if !defined $kind || $kind eq 'fails' || $prints;
+	my $stays = defined $kind && $kind eq 'stays' ? $value : '';
+	undef $value if $stays;
+	$kind = $language if !defined $kind || $kind =~ /^(?:fails|stays)$/ || $prints;
 	next unless $kind =~ /^(?:sql|sh|file|begins|diagram)$/;
-	push @blocks, { line => $line, kind => $kind, value => $value, body => $body, prints => $prints };
+	push @blocks, { line => $line, kind => $kind, value => $value, body => $body, prints => $prints, stays => $stays };
 	$last = $blocks[-1];
 }
 for my $kind (qw(sql sh))
@@ -51,6 +59,23 @@ $node->append_conf('postgresql.conf', "shared_preload_libraries = 'sopflow'");
 $node->start;
 
 copy($_, $dir) or die "$_: $!" for glob 'doc/examples/*.yml';
+append_to_file("$dir/exported", '');
+
+# It lives as long as the producer that asked for it.
+my $broker_log = "$dir/broker.log";
+my $broker = IPC::Run::start(
+	[ 'kcat', '-P', '-X', 'test.mock.num.brokers=1', '-d', 'mock', '-b', 'none', '-t', 'client_events' ],
+	'<', \my $producer_in, '>&', $broker_log);
+for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+{
+	last if ($ENV{KAFKA}) = slurp_file($broker_log) =~ /bootstrap\.servers=(\S+)/;
+	usleep(100_000);
+}
+for my $partition (0, 1)
+{
+	my $messages = join '', map { qq({"client_id": $_}\n) } $partition ? (902, 903) : 901;
+	IPC::Run::run([ 'kcat', '-P', '-b', $ENV{KAFKA}, '-t', 'client_events', '-p', $partition ], '<', \$messages);
+}
 
 # One session, so that a transaction, a setting or a variable of one block is
 # there in the next.
@@ -68,8 +93,13 @@ for my $block (@blocks)
 	}
 	elsif ($block->{kind} eq 'sh')
 	{
-		append_to_file("$name.sh", $block->{body});
-		$script .= "\\! (cd '$dir' && sh -e $name.sh) >$name.out 2>&1; echo \$? >$name.rc\n";
+		append_to_file("$name.sh", "trap \"export -p >'$dir/exported'\" EXIT\n");
+		append_to_file("$name.sh", $block->{stays} ?
+			  $block->{body} =~ s/\n\z/ &/r . "\nn=0\nuntil grep -q '$block->{stays}' $name.out\n"
+			  . "do kill -0 \$!; n=\$((n + 1)); [ \$n -lt 600 ] || { kill \$!; exit 1; }; sleep 0.1; done\n"
+			  . "kill \$!\nwait \$!\n"
+			: $block->{body});
+		$script .= "\\! (cd '$dir' && . ./exported && sh -e $name.sh) >$name.out 2>&1; echo \$? >$name.rc\n";
 	}
 	elsif ($block->{kind} eq 'file')
 	{
@@ -137,5 +167,6 @@ for my $block (grep { $_->{kind} eq 'begins' } @blocks)
 		"$block->{value} begins as the block at line $block->{line}");
 }
 
+$broker->kill_kill(grace => 0);
 $node->stop;
 done_testing();
