@@ -188,13 +188,12 @@ sf_delivery_call(SfAction *action, const SfRun *run, const SfNode *node,
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
 	BeginInternalSubTransaction(NULL);
+	/* what is in a subtransaction's own context stays until the whole commits */
+	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		Datum		value;
+		Datum		value = call_handler(action, run, node, task);
 
-		/* what the handler allocates goes with the subtransaction */
-		MemoryContextSwitchTo(CurTransactionContext);
-		value = call_handler(action, run, node, task);
 		MemoryContextSwitchTo(context);
 		*result = (Jsonb *) PG_DETOAST_DATUM_COPY(value);
 		sf_ident_leave(saved);
@@ -249,6 +248,7 @@ sf_delivery_subject_exists(const SfSop *sop, const SfRun *run, char **error)
 
 	*error = NULL;
 	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
 		char	   *relation = get_rel_name(sop->subject_relation);
@@ -258,7 +258,6 @@ sf_delivery_subject_exists(const SfSop *sop, const SfRun *run, char **error)
 		Oid			types[1] = {TEXTOID};
 		Datum		values[1];
 
-		MemoryContextSwitchTo(context);
 		if (relation == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_TABLE),
