@@ -37,6 +37,9 @@ $old->safe_psql('postgres', q{INSERT INTO clients SELECT g, 'c' FROM generate_se
 my $query = 'SELECT status, action, count(*) FROM sopflow.tasks GROUP BY 1, 2 ORDER BY 1, 2';
 my $tasks = $old->safe_psql('postgres', $query);
 my $position = $old->safe_psql('postgres', 'SELECT last_value FROM sopflow.run_id_seq');
+# PostgreSQL 18 finds a library beside the installation, pg_upgrade does not.
+my ($rc) = $old->psql('postgres', q{LOAD '$libdir/sopflow'});
+$old->safe_psql('postgres', q{UPDATE pg_proc SET probin = 'sopflow' WHERE probin = '$libdir/sopflow'}) if $rc;
 $old->stop;
 
 my $new = new_node('new');
