@@ -233,6 +233,8 @@ extern bool relay_verbose;
 extern void relay_secret(const char *value);
 extern void relay_forget_secrets(void);
 extern char *relay_redact(const char *text);	/* to be freed */
+/* text_clean() without secrets; cut: there was more, so the last one may be there in part */
+extern void relay_clean(Text *text, const char *bytes, size_t len, bool cut, size_t max);
 extern void relay_log(const char *format,...) __attribute__((format(printf, 1, 2)));
 extern void relay_warn(const char *format,...) __attribute__((format(printf, 1, 2)));
 extern void relay_debug(const char *format,...) __attribute__((format(printf, 1, 2)));
@@ -314,12 +316,11 @@ extern bool db_busy(void);
 
 /* relay_alert.c */
 extern void alerts_config_changed(void);
+/* there may be some to read; and one that a notification names */
+extern void alerts_expected(void);
 extern void alerts_notified(const char *payload);
-/* the last one that was heard of; 0: none, and the server is to say which was the last */
-extern int64_t alerts_last(void);
-extern void alerts_begin_after(int64_t id);
-/* one that the server was asked for: it may be notified yet */
-extern void alerts_caught_up(const char *payload);
+/* read some, if there is room for them; false: nothing was sent */
+extern bool alerts_send(void);
 extern void alerts_ended(Job *job);
 extern void alerts_free(void);
 extern int	alerts_waiting(void);

@@ -1,11 +1,18 @@
 /*
  * relay_alert.c
- *	  Alerts: delivered like tasks, but from memory, since no lease keeps them.
+ *	  Alerts: read from sopflow.alerts and delivered like tasks.
  *
- * The last alert of which all before were delivered, or given up, is written
- * to a file where the configuration names one; a relay that comes back reads
- * the later ones from sopflow.alerts.  Without the file those that were raised
- * while no relay ran are not delivered; they stand in the view.
+ * A notification only rings: what is delivered is what stands in the view, so
+ * nobody can have the relay tell a thing that was not raised, and none is lost
+ * that did not fit into memory.  Numbers may become visible out of order, by
+ * transactions that took them early and committed late.  So those that came after
+ * `base` are remembered, and base follows them only where no number is left out,
+ * or where the alert behind the gap is older than SETTLED_S.  One that comes
+ * from behind base after all is read when its notification names it.
+ *
+ * Where the configuration names a file, it has base and the numbers behind it
+ * that are done with; a relay that comes back goes on from there.  Without it,
+ * a relay begins behind the alerts that it finds.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,265 +23,427 @@
 
 #include "client.h"
 #include "relay.h"
+#include "relay_db.h"
 #include "relay_json.h"
 
 #define MAX_ATTEMPTS	10
 #define FIRST_WAIT_S	1
 #define LAST_WAIT_S		300
-#define MAX_WAITING		10000
-#define MAX_CAUGHT		4096
+#define MAX_HELD		500		/* read and not done with */
+#define MAX_ASKED		100
+#define SETTLED_S		600
+#define READ_AGAIN_S	5
 
-/* an alert between its arrival and its end */
-typedef struct Pending
+typedef enum AlertState
+{
+	ALERT_WAITING, ALERT_RUNNING, ALERT_PAUSED, ALERT_ENDED
+} AlertState;
+
+typedef struct Alert
 {
 	int64_t		id;
+	AlertState	state;
 	int			attempt;
 	char	   *document;
-	bool		running;
+	double		settled;		/* when no lower number is expected any more */
 	LoopTimer	timer;
-	struct Pending *next;
-} Pending;
+	struct Alert *next;
+} Alert;
 
 int64_t		alerts_dropped = 0;
 
-static Pending *pending;		/* by id */
-static int	npending;
-static int64_t last_seen = 0;
-static int64_t last_written = -1;
+static Alert *alerts;			/* by id */
+static int	nheld;				/* of them not ended */
+static int	nrunning;
+static int64_t base = -1;		/* not known yet */
+static int64_t asked[MAX_ASKED];	/* named by notifications, maybe behind base */
+static int	nasked;
+static int	nsent;				/* of them in the statement that runs */
+static bool wanted;				/* there may be some to read */
+static bool complete;			/* the last reading left none */
+static int	read_limit;
+static int	read_rows;
+static LoopTimer again_timer;
 static char *state_file;
-
-/* what alerts_caught_up() was given last, a ring */
-static int64_t caught[MAX_CAUGHT];
-static int	ncaught;
-
-static void
-start(void *arg)
-{
-	Pending    *alert = arg;
-
-	/* a reload may have taken the target away */
-	if (relay_config->alerts == NULL)
-		return;
-	alert->running = true;
-	alert->attempt++;
-	job_submit(job_new(relay_config, relay_config->alerts, alert->id, alert->attempt,
-					   client_strdup(alert->document)));
-}
+static char *state_written;
 
 int
 alerts_waiting(void)
 {
-	return npending;
+	return nheld;
 }
 
-/* all alerts up to this one need no relay any more */
-static int64_t
-finished_up_to(void)
-{
-	return pending != NULL ? pending->id - 1 : last_seen;
-}
+/* ---- the file ---- */
 
 /* A new file in the place of the old one: at each moment there is a whole one. */
 static void
 write_state(void)
 {
+	Text		text = {0};
 	char	   *name;
 	FILE	   *file;
-	int64_t		state = finished_up_to();
 
-	if (state_file == NULL || state == last_written)
+	if (state_file == NULL || base < 0)
 		return;
+	text_format(&text, "%" PRId64, base);
+	for (Alert *alert = alerts; alert != NULL; alert = alert->next)
+		if (alert->state == ALERT_ENDED)
+			text_format(&text, " %" PRId64, alert->id);
+	text_add(&text, "\n");
+	if (state_written != NULL && strcmp(text.data, state_written) == 0)
+	{
+		text_free(&text);
+		return;
+	}
 	name = client_format("%s.new", state_file);
 	file = fopen(name, "we");
-	if (file == NULL || fprintf(file, "%" PRId64 "\n", state) < 0 || fflush(file) != 0 ||
+	if (file == NULL || fputs(text.data, file) < 0 || fflush(file) != 0 ||
 		fsync(fileno(file)) != 0 || rename(name, state_file) != 0)
+	{
 		relay_warn("could not write \"%s\": %s", state_file, strerror(errno));
+		text_free(&text);
+	}
 	else
-		last_written = state;
+	{
+		free(state_written);
+		state_written = text_take(&text);
+	}
 	if (file != NULL)
 		fclose(file);
 	free(name);
 }
 
-static void
-forget(Pending *alert)
+/* where it belongs in the list, which has none of this number */
+static Alert *
+insert(int64_t id, double settled)
 {
-	Pending   **link = &pending;
-
-	while (*link != alert)
-		link = &(*link)->next;
-	*link = alert->next;
-	npending--;
-	loop_timer_clear(&alert->timer);
-	free(alert->document);
-	free(alert);
-	write_state();
-}
-
-void
-alerts_ended(Job *job)
-{
-	Pending    *alert = pending;
-	double		wait = FIRST_WAIT_S;
-
-	while (alert != NULL && alert->id != job->id)
-		alert = alert->next;
-	if (alert == NULL)
-	{
-		job_free(job);
-		return;
-	}
-	alert->running = false;
-	for (int i = 1; i < alert->attempt && wait < LAST_WAIT_S; i++)
-		wait *= 2;
-	if (job->outcome == RELAY_DONE)
-		forget(alert);
-	else if (relay_draining)
-		relay_warn("alert %" PRId64 " was not delivered: %s", alert->id, job->text);
-	else if (job->outcome == RELAY_DEAD || alert->attempt >= MAX_ATTEMPTS)
-	{
-		relay_warn("alert %" PRId64 " is given up: %s", alert->id, job->text);
-		alerts_dropped++;
-		forget(alert);
-	}
-	else
-	{
-		relay_warn("alert %" PRId64 " could not be delivered: %s", alert->id, job->text);
-		if (job->retry_in >= 0)
-			wait = job->retry_in;
-		loop_timer_set(&alert->timer, loop_now() + wait, start, alert);
-	}
-	job_free(job);
-}
-
-/* 0 where it is no alert */
-static int64_t
-alert_id(const char *payload)
-{
-	static const char *const key[] = {"alert_id"};
-	Slice		text = {payload, strlen(payload)};
-	Slice		value;
-
-	if (!json_valid(payload, text.len) || !json_find(text, key, 1, &value))
-		return 0;
-	return strtoll(value.at, NULL, 10);
-}
-
-static void
-take_up(int64_t id, const char *payload)
-{
-	Pending    *alert;
-	Pending   **link = &pending;
+	Alert	  **link = &alerts;
+	Alert	   *alert;
 
 	while (*link != NULL && (*link)->id < id)
 		link = &(*link)->next;
 	if (*link != NULL && (*link)->id == id)
-		return;
-	if (npending >= MAX_WAITING)
-	{
-		relay_warn("more than %d alerts wait to be delivered: alert %" PRId64 " is given up", MAX_WAITING,
-				   id);
-		alerts_dropped++;
-		return;
-	}
-	alert = client_alloc(sizeof(Pending));
+		return NULL;
+	alert = client_alloc(sizeof(Alert));
 	alert->id = id;
-	alert->document = client_strdup(payload);
+	alert->settled = settled;
 	alert->next = *link;
 	*link = alert;
-	npending++;
-	if (id > last_seen)
-		last_seen = id;
-	start(alert);
-}
-
-void
-alerts_notified(const char *payload)
-{
-	int64_t		id = alert_id(payload);
-
-	if (relay_config->alerts == NULL || relay_draining || id <= 0)
-		return;
-	for (int i = 0; i < ncaught && i < MAX_CAUGHT; i++)
-		if (caught[i] == id)
-			return;
-	take_up(id, payload);
-}
-
-void
-alerts_caught_up(const char *payload)
-{
-	int64_t		id = alert_id(payload);
-
-	if (relay_config->alerts == NULL || relay_draining || id <= 0)
-		return;
-	caught[ncaught++ % MAX_CAUGHT] = id;
-	take_up(id, payload);
-}
-
-int64_t
-alerts_last(void)
-{
-	return last_seen;
-}
-
-void
-alerts_begin_after(int64_t id)
-{
-	if (id > last_seen)
-		last_seen = id;
-	write_state();
+	return alert;
 }
 
 static void
 read_state(const char *path)
 {
 	FILE	   *file = fopen(path, "re");
+	int64_t		id;
 
-	last_written = -1;
 	if (file == NULL)
 	{
 		if (errno != ENOENT)
 			relay_warn("could not read \"%s\": %s", path, strerror(errno));
 		return;
 	}
-	if (fscanf(file, "%" SCNd64, &last_written) != 1 || last_written < 0)
-	{
+	if (fscanf(file, "%" SCNd64, &id) != 1 || id < 0)
 		relay_warn("\"%s\" does not hold the number of an alert", path);
-		last_written = -1;
+	else
+	{
+		base = id;
+		while (fscanf(file, "%" SCNd64, &id) == 1)
+		{
+			Alert	   *alert = id > base ? insert(id, loop_now() + SETTLED_S) : NULL;
+
+			if (alert != NULL)
+				alert->state = ALERT_ENDED;
+		}
 	}
-	else if (last_written > last_seen)
-		last_seen = last_written;
 	fclose(file);
 }
+
+/* ---- delivering ---- */
+
+static bool
+passed(const Alert *alert)
+{
+	return alert->state == ALERT_ENDED && (alert->id <= base || alert->id == base + 1);
+}
+
+/* forget those that need not be remembered */
+static void
+advance(void)
+{
+	double		now = loop_now();
+
+	if (complete)
+		for (Alert *alert = alerts; alert != NULL && alert->state == ALERT_ENDED; alert = alert->next)
+			if (alert->settled <= now && alert->id > base)
+				base = alert->id;
+	while (alerts != NULL && passed(alerts))
+	{
+		Alert	   *next = alerts->next;
+
+		if (alerts->id > base)
+			base = alerts->id;
+		free(alerts);
+		alerts = next;
+	}
+	write_state();
+}
+
+static Alert *
+next_waiting(void)
+{
+	for (Alert *alert = alerts; alert != NULL; alert = alert->next)
+		if (alert->state == ALERT_WAITING)
+			return alert;
+	return NULL;
+}
+
+/* No more than half of what the target may have, since it may have tasks too. */
+static void
+start_waiting(void)
+{
+	static bool busy = false;
+	Alert	   *alert;
+
+	/* a reload may have taken the target away */
+	if (busy || relay_config->alerts == NULL)
+		return;
+	busy = true;
+	while (nrunning < (relay_config->alerts->target->concurrency + 1) / 2 &&
+		   (alert = next_waiting()) != NULL)
+	{
+		alert->state = ALERT_RUNNING;
+		alert->attempt++;
+		nrunning++;
+		/* it may end at once */
+		job_submit(job_new(relay_config, relay_config->alerts, alert->id, alert->attempt,
+						   client_strdup(alert->document)));
+	}
+	busy = false;
+}
+
+static void
+pause_over(void *arg)
+{
+	((Alert *) arg)->state = ALERT_WAITING;
+	start_waiting();
+}
+
+static void
+failed(Alert *alert, const Job *job)
+{
+	double		wait = FIRST_WAIT_S;
+
+	if (relay_draining)
+	{
+		relay_warn("alert %" PRId64 " was not delivered: %s", alert->id, job->text);
+		alert->state = ALERT_PAUSED;
+		return;
+	}
+	if (alert->attempt >= MAX_ATTEMPTS)
+	{
+		relay_warn("alert %" PRId64 " is given up: %s", alert->id, job->text);
+		alerts_dropped++;
+		alert->state = ALERT_ENDED;
+		return;
+	}
+	relay_warn("alert %" PRId64 " could not be delivered: %s", alert->id, job->text);
+	for (int i = 1; i < alert->attempt && wait < LAST_WAIT_S; i++)
+		wait *= 2;
+	if (job->retry_in >= 0)
+		wait = job->retry_in;
+	alert->state = ALERT_PAUSED;
+	loop_timer_set(&alert->timer, loop_now() + wait, pause_over, alert);
+}
+
+void
+alerts_ended(Job *job)
+{
+	Alert	   *alert = alerts;
+
+	while (alert->id != job->id)
+		alert = alert->next;
+	nrunning--;
+	if (job->outcome == RELAY_DONE)
+		alert->state = ALERT_ENDED;
+	else
+		failed(alert, job);
+	if (alert->state == ALERT_ENDED)
+	{
+		nheld--;
+		free(alert->document);
+		alert->document = NULL;
+		advance();
+	}
+	/* when the relay gives up what is in flight, nothing takes its place */
+	if (job->outcome == RELAY_DONE || !relay_draining)
+		start_waiting();
+	job_free(job);
+}
+
+/* ---- reading ---- */
+
+static void
+take_rows(const PGresult *result)
+{
+	read_rows = PQntuples(result);
+	for (int row = 0; row < read_rows; row++)
+	{
+		Alert	   *alert = insert(strtoll(PQgetvalue(result, row, 0), NULL, 10),
+								   loop_now() + SETTLED_S - strtod(PQgetvalue(result, row, 2), NULL));
+
+		if (alert == NULL)
+			continue;
+		alert->document = client_strdup(PQgetvalue(result, row, 1));
+		nheld++;
+	}
+}
+
+static void
+again(void *arg)
+{
+	(void) arg;
+	wanted = true;
+}
+
+static void
+reading_failed(const char *sqlstate, const char *message)
+{
+	static double last = 0;
+
+	(void) sqlstate;
+	relay_warn_rarely(&last, "alerts could not be read: %s", message);
+	read_rows = -1;
+	loop_timer_set(&again_timer, loop_now() + READ_AGAIN_S, again, NULL);
+}
+
+static void
+reading_over(void)
+{
+	if (read_rows < 0)
+		return;
+	memmove(asked, asked + nsent, (nasked - nsent) * sizeof(int64_t));
+	nasked -= nsent;
+	complete = read_rows < read_limit;
+	if (!complete)
+		wanted = true;
+	advance();
+	start_waiting();
+}
+
+static const DbStatement reading = {take_rows, reading_failed, reading_over, NULL};
+
+static void
+take_base(const PGresult *result)
+{
+	base = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+	write_state();
+}
+
+static void
+base_over(void)
+{
+	wanted |= base >= 0;
+}
+
+static const DbStatement finding_base = {take_base, reading_failed, base_over, NULL};
+
+bool
+alerts_send(void)
+{
+	Text		known = {0};
+	Text		named = {0};
+	char		after[32];
+	char		limit[32];
+
+	if (!wanted || relay_draining || relay_config->alerts == NULL || nheld > MAX_HELD / 2)
+		return false;
+	wanted = false;
+	if (base < 0)
+	{
+		db_send(&finding_base, "SELECT coalesce(max(alert_id), 0) FROM sopflow.alerts", 0, NULL);
+		return true;
+	}
+	text_add(&known, "{");
+	for (Alert *alert = alerts; alert != NULL; alert = alert->next)
+		text_format(&known, "%s%" PRId64, alert == alerts ? "" : ",", alert->id);
+	text_add(&known, "}");
+	text_add(&named, "{");
+	for (int i = 0; i < nasked; i++)
+		text_format(&named, "%s%" PRId64, i == 0 ? "" : ",", asked[i]);
+	text_add(&named, "}");
+	nsent = nasked;
+	read_limit = MAX_HELD - nheld;
+	snprintf(after, sizeof(after), "%" PRId64, base);
+	snprintf(limit, sizeof(limit), "%d", read_limit);
+	db_send(&reading, "SELECT alert_id, jsonb_build_object('v', 1, 'type', 'alert', 'alert_id', alert_id,"
+			" 'kind', kind, 'action', action, 'sop', sop_id, 'task_id', task_id, 'message',"
+			" \"left\"(message, 1500), 'raised_at', raised_at), extract(epoch FROM now() - raised_at)"
+			" FROM sopflow.alerts WHERE (alert_id > $1::bigint OR alert_id = ANY ($3::bigint[])"
+			" AND sent_at > now() - interval '10 minutes') AND alert_id <> ALL ($2::bigint[])"
+			" ORDER BY alert_id LIMIT $4::int", 4,
+			(const char *const[]) {after, known.data, named.data, limit});
+	text_free(&known);
+	text_free(&named);
+	return true;
+}
+
+void
+alerts_expected(void)
+{
+	wanted = true;
+}
+
+void
+alerts_notified(const char *payload)
+{
+	static const char *const key[] = {"alert_id"};
+	Slice		text = {payload, strlen(payload)};
+	Slice		value;
+
+	wanted = true;
+	if (json_valid(payload, text.len) && json_find(text, key, 1, &value))
+	{
+		int64_t		id = strtoll(value.at, NULL, 10);
+
+		if (id > 0 && (id <= base || base < 0) && nasked < MAX_ASKED)
+			asked[nasked++] = id;
+	}
+}
+
+/* ---- configuration ---- */
 
 void
 alerts_config_changed(void)
 {
 	const char *path = relay_config->alert_state;
 
-	if (path != NULL && (state_file == NULL || strcmp(path, state_file) != 0))
+	if (path != NULL && base < 0)
 		read_state(path);
 	free(state_file);
+	free(state_written);
 	state_file = path ? client_strdup(path) : NULL;
-	/* those that a configuration without a target has left */
-	for (Pending *alert = pending; alert != NULL; alert = alert->next)
-		if (!alert->running && alert->timer.slot == 0)
-			loop_timer_set(&alert->timer, loop_now(), start, alert);
+	state_written = NULL;
+	start_waiting();
 }
 
 void
 alerts_free(void)
 {
-	while (pending != NULL)
+	if (nheld > 0)
+		relay_warn("%d alerts were not delivered", nheld);
+	while (alerts != NULL)
 	{
-		Pending    *next = pending->next;
+		Alert	   *next = alerts->next;
 
-		loop_timer_clear(&pending->timer);
-		free(pending->document);
-		free(pending);
-		pending = next;
+		loop_timer_clear(&alerts->timer);
+		free(alerts->document);
+		free(alerts);
+		alerts = next;
 	}
+	loop_timer_clear(&again_timer);
 	free(state_file);
-	state_file = NULL;
+	free(state_written);
+	state_file = state_written = NULL;
 }

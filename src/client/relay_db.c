@@ -186,7 +186,7 @@ setup_ended(void)
 	state = DB_READY;
 	wait = FIRST_WAIT_S;
 	work_expected(NULL);
-	work_catch_up();
+	alerts_expected();
 	loop_timer_set(&poll_timer, loop_now() + relay_config->poll, poll_due, NULL);
 }
 

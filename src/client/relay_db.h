@@ -28,7 +28,5 @@ extern bool db_may_pass(const char *sqlstate);
 extern void work_pump(void);
 /* a doorbell's payload: there are tasks for its action; NULL: maybe for any */
 extern void work_expected(const char *payload);
-/* ask for the alerts that were missed */
-extern void work_catch_up(void);
 
 #endif							/* RELAY_DB_H */

@@ -25,6 +25,7 @@ static Lane *lanes;
 static int	nwaiting;
 static int	nrunning;
 static LoopTimer tokens_timer;
+static LoopTimer hold_timer;
 
 const Carrier carriers[RELAY_KINDS] = {
 	{"webhook", http_start, http_abort},
@@ -236,7 +237,7 @@ start(Job *job)
 }
 
 static void
-tokens_came(void *arg)
+start_again(void *arg)
 {
 	(void) arg;
 	jobs_start_waiting();
@@ -248,12 +249,18 @@ may_start(const Target *target)
 {
 	if (target->lane->running >= target->concurrency || nrunning >= relay_config->max_in_flight)
 		return false;
+	if (target->lane->held_until > loop_now())
+	{
+		if (hold_timer.slot == 0 || hold_timer.at > target->lane->held_until)
+			loop_timer_set(&hold_timer, target->lane->held_until, start_again, NULL);
+		return false;
+	}
 	refill(target);
 	if (target->rate == 0 || target->lane->tokens >= 1)
 		return true;
 	if (tokens_timer.slot == 0)
 		loop_timer_set(&tokens_timer, loop_now() + 0.001 +
-					   (1 - target->lane->tokens) / target->rate, tokens_came, NULL);
+					   (1 - target->lane->tokens) / target->rate, start_again, NULL);
 	return false;
 }
 

@@ -22,7 +22,6 @@
 #define EXTEND_AFTER	0.4
 /* after a refusal, an action is left alone for so long */
 #define BLOCKED_S		30
-#define ALERT_BATCH		500
 
 /* what is being reported, extended */
 static JobList batch;
@@ -41,7 +40,6 @@ static bool failures_first;
 static double next_extend;
 static LoopTimer extend_timer;
 static LoopTimer room_timer;
-static bool catch_up;
 static double warned_lost;
 static double warned_fetch;
 static double warned_report;
@@ -71,12 +69,6 @@ work_expected(const char *payload)
 		if (payload == NULL || strcmp(action->name, name.data) == 0)
 			action->spec->target->more = true;
 	text_free(&name);
-}
-
-void
-work_catch_up(void)
-{
-	catch_up = relay_config->alerts != NULL;
 }
 
 /* ---- outcomes ---- */
@@ -591,70 +583,13 @@ send_fetches(void)
 	return false;
 }
 
-/* ---- alerts that were missed ---- */
-
-static int	caught_rows;
-
-static void
-alerts_result(const PGresult *result)
-{
-	caught_rows = PQntuples(result);
-	for (int row = 0; row < caught_rows; row++)
-	{
-		if (alerts_last() > 0 && !PQgetisnull(result, row, 1))
-			alerts_caught_up(PQgetvalue(result, row, 1));
-		else
-			alerts_begin_after(strtoll(PQgetvalue(result, row, 0), NULL, 10));
-	}
-}
-
-static void
-alerts_failed(const char *sqlstate, const char *message)
-{
-	(void) sqlstate;
-	if (relay_config->alert_state != NULL)
-		relay_warn("earlier alerts could not be read: %s", message);
-	else
-		relay_debug("earlier alerts could not be read: %s", message);
-}
-
-static void
-alerts_over(void)
-{
-	if (caught_rows == ALERT_BATCH)
-		catch_up = true;
-}
-
-static const DbStatement alerts = {alerts_result, alerts_failed, alerts_over, NULL};
-
-static bool
-send_catch_up(void)
-{
-	char		last[32];
-
-	if (!catch_up)
-		return false;
-	catch_up = false;
-	caught_rows = 0;
-	snprintf(last, sizeof(last), "%" PRId64, alerts_last());
-	if (alerts_last() == 0)
-		db_send(&alerts, "SELECT coalesce(max(alert_id), 0), NULL FROM sopflow.alerts", 0, NULL);
-	else
-		db_send(&alerts, "SELECT alert_id, jsonb_build_object('v', 1, 'type', 'alert', 'alert_id', alert_id,"
-				" 'kind', kind, 'action', action, 'sop', sop_id, 'task_id', task_id, 'message',"
-				" \"left\"(message, 1500), 'raised_at', raised_at) FROM sopflow.alerts"
-				" WHERE alert_id > $1::bigint ORDER BY alert_id LIMIT 500", 1,
-				(const char *const[]) {last});
-	return true;
-}
-
 /* Outcomes come without a pause where much is in flight: fetches have their turn. */
 void
 work_pump(void)
 {
 	static bool fetch_first = false;
 
-	if (send_extensions() || send_catch_up())
+	if (send_extensions() || alerts_send())
 		return;
 	if (fetch_first)
 		fetch_first = !send_fetches() && send_outcomes();
