@@ -11,9 +11,10 @@
  *
  *	  /status/CODE[/SECONDS]	that, with Retry-After
  *	  /date/SECONDS				503 with Retry-After as a date
+ *	  /after/TEXT				503 with Retry-After as it is
  *	  /delay/MS					200 after a while
  *	  /hang  /reset  /close		nothing; a reset; the end
- *	  /echo						200 with the request's headers as its body
+ *	  /echo[/CODE]				that, or 200, with the request's headers as its body
  *	  /big						200 with a body of 3 MB
  *	  /storm					by chance: 200, 429, 500, hang, reset
  *
@@ -234,6 +235,11 @@ respond(Connection *c, const char *head, size_t head_len)
 		strftime(extra, sizeof(extra), "Retry-After: %a, %d %b %Y %H:%M:%S GMT\r\n", gmtime(&when));
 		answer(c, 503, extra, "", 0);
 	}
+	else if (strncmp(path, "/after/", 7) == 0)
+	{
+		snprintf(extra, sizeof(extra), "Retry-After: %.*s\r\n", (int) strcspn(path + 7, " "), path + 7);
+		answer(c, 503, extra, "", 0);
+	}
 	else if (sscanf(path, "/delay/%d", &seconds) == 1)
 		answer(c, 200, "", "{}", seconds / 1000.0);
 	else if (strncmp(path, "/reset", 6) == 0)
@@ -242,7 +248,9 @@ respond(Connection *c, const char *head, size_t head_len)
 		drop(c, false);
 	else if (strncmp(path, "/echo", 5) == 0)
 	{
-		say(c, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", head_len);
+		if (sscanf(path, "/echo/%d", &code) != 1)
+			code = 200;
+		say(c, "HTTP/1.1 %d Echo\r\nContent-Length: %zu\r\n\r\n", code, head_len);
 		put(c, head, head_len);
 	}
 	else if (strncmp(path, "/big", 4) == 0)

@@ -33,6 +33,7 @@ typedef struct Child
 	Text		output;
 	bool		too_long;
 	Text		errors;
+	bool		errors_too_long;
 	bool		timed_out;
 	LoopTimer	timer;
 	struct Child *next;
@@ -91,12 +92,12 @@ static void
 output_ready(void *arg, int fd, uint32_t events)
 {
 	Child	   *child = arg;
-	bool		ignored = false;
 
 	(void) events;
 	if (fd == child->out && !drain(fd, &child->output, MAX_OUTPUT, &child->too_long))
 		close_end(&child->out);
-	else if (fd == child->err && !drain(fd, &child->errors, RELAY_ERROR_BODY * 2, &ignored))
+	else if (fd == child->err &&
+			 !drain(fd, &child->errors, RELAY_ERROR_BODY * 2, &child->errors_too_long))
 		close_end(&child->err);
 }
 
@@ -123,6 +124,7 @@ input_ready(void *arg, int fd, uint32_t events)
 	close_end(&child->in);
 }
 
+/* What it printed where that is JSON, also without secrets; else a part of it as text. */
 static char *
 result_of(Child *child)
 {
@@ -130,12 +132,18 @@ result_of(Child *child)
 	const char *output = child->output.data ? child->output.data : "";
 
 	if (!child->too_long && json_valid(output, child->output.len))
-		text_append(&result, output, child->output.len);
-	else
+	{
+		char	   *redacted = relay_redact(output);
+
+		if (json_valid(redacted, strlen(redacted)))
+			text_add(&result, redacted);
+		free(redacted);
+	}
+	if (result.len == 0)
 	{
 		Text		clean = {0};
 
-		text_clean(&clean, output, child->output.len, 500);
+		relay_clean(&clean, output, child->output.len, child->too_long, 500);
 		text_add(&result, "{\"exit\": 0");
 		if (clean.len > 0)
 		{
@@ -153,13 +161,12 @@ ended(Child *child, int status)
 {
 	Job		   *job = child->job;
 	RelayOutcome outcome = RELAY_RETRY;
-	bool		ignored = false;
 	Text		text = {0};
 
 	if (child->out >= 0)
 		(void) drain(child->out, &child->output, MAX_OUTPUT, &child->too_long);
 	if (child->err >= 0)
-		(void) drain(child->err, &child->errors, RELAY_ERROR_BODY * 2, &ignored);
+		(void) drain(child->err, &child->errors, RELAY_ERROR_BODY * 2, &child->errors_too_long);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && !child->timed_out)
 	{
 		char	   *result = result_of(child);
@@ -181,7 +188,8 @@ ended(Child *child, int status)
 	if (child->errors.len > 0)
 	{
 		text_add(&text, ": ");
-		text_clean(&text, child->errors.data, child->errors.len, RELAY_ERROR_BODY);
+		relay_clean(&text, child->errors.data, child->errors.len, child->errors_too_long,
+					RELAY_ERROR_BODY);
 	}
 	child_free(child);
 	job_failed(job, outcome, -1, text_take(&text));
@@ -342,6 +350,21 @@ spawn(Child *child, const Spec *spec, char **env, int in, int out, int err)
 	return error;
 }
 
+/* why a program could not be run; the system tells a missing directory by the same number */
+static char *
+not_run(const Spec *spec, int error)
+{
+	char	   *inside = spec->directory ? client_format("%s/.", spec->directory) : NULL;
+	bool		entered = inside == NULL || access(inside, X_OK) == 0;
+	int			reason = entered ? error : errno;
+
+	free(inside);
+	if (entered)
+		return client_format("could not run \"%s\": %s", spec->argv[0], strerror(reason));
+	return client_format("could not run \"%s\" in the directory \"%s\": %s", spec->argv[0],
+						 spec->directory, strerror(reason));
+}
+
 /* three pipes that the child does not inherit but by dup2 */
 static bool
 make_pipes(int pipes[3][2])
@@ -390,8 +413,7 @@ command_start(Job *job)
 	if (code != 0)
 	{
 		child_free(child);
-		job_failed(job, RELAY_RETRY, -1, client_format("could not run \"%s\": %s", job->spec->argv[0],
-													   strerror(code)));
+		job_failed(job, RELAY_RETRY, -1, not_run(job->spec, code));
 		return;
 	}
 	fcntl(child->in, F_SETFL, O_NONBLOCK);

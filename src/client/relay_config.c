@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <libpq-fe.h>
+
 #include "client.h"
 #include "relay.h"
 #include "relay_reader.h"
@@ -81,6 +83,37 @@ read_channels(Config *config, const Map *map)
 	}
 	if (field.value == NULL)
 		add_channel(config, "sopflow");
+	field_free(&field);
+}
+
+/*
+ * What libpq would refuse again and again.  Its own words are not repeated: they
+ * have a part of the string, which may hold a password.
+ */
+static void
+read_connection(Config *config, const Map *map)
+{
+	Field		field = map_field(map, "connection");
+	PQconninfoOption *options;
+	char	   *error = NULL;
+
+	config->connection = map_string(map, "connection", NULL);
+	/* else libpq takes it for the name of a database */
+	if (config->connection != NULL &&
+		(strchr(config->connection, '=') != NULL ||
+		 strncmp(config->connection, "postgresql://", 13) == 0 ||
+		 strncmp(config->connection, "postgres://", 11) == 0))
+	{
+		options = PQconninfoParse(config->connection, &error);
+		if (options == NULL)
+			reader_fault(map->reader, field.path, "is no connection string; write keys and values such "
+						 "as host=... dbname=..., or postgresql://USER@HOST/DATABASE");
+		for (PQconninfoOption *o = options; o != NULL && o->keyword != NULL; o++)
+			if (strcmp(o->keyword, "password") == 0 && o->val != NULL)
+				relay_secret(o->val);
+		PQconninfoFree(options);
+		PQfreemem(error);
+	}
 	field_free(&field);
 }
 
@@ -326,7 +359,7 @@ read_all(Reader *reader, const cJSON *value)
 
 	config->users = 1;
 	map_check_keys(&map, config_keys);
-	config->connection = map_string(&map, "connection", NULL);
+	read_connection(config, &map);
 	config->batch = map_integer(&map, "batch", 200, 1, 10000);
 	config->lease = map_duration(&map, "lease", 0, 1, 86400);
 	config->max_in_flight = map_integer(&map, "max_in_flight", 500, 1, 10000);

@@ -201,6 +201,7 @@ transfer_new(Job *job, void (*finished)(Transfer *transfer, CURLcode code))
 	}
 	transfer->job = job;
 	transfer->finished = finished;
+	transfer->retry_after = -1;
 	job->delivery = transfer;
 	set_common(transfer);
 	return transfer;
@@ -249,6 +250,7 @@ transfer_free(Transfer *transfer)
 	text_free(&transfer->send);
 	text_free(&transfer->received);
 	transfer->sent = transfer->total = transfer->keep = 0;
+	transfer->continued = false;
 	transfer->error[0] = '\0';
 	transfer->job->delivery = NULL;
 	transfer->job = NULL;
@@ -256,8 +258,16 @@ transfer_free(Transfer *transfer)
 	spare = transfer;
 }
 
-char *
-transfer_error(const Transfer *transfer, CURLcode code)
+void
+transfer_error(const Transfer *transfer, CURLcode code, Text *text)
 {
-	return client_format("%s", transfer->error[0] ? transfer->error : curl_easy_strerror(code));
+	text_format(text, "target \"%s\": %s", transfer->job->spec->target->name,
+				transfer->error[0] ? transfer->error : curl_easy_strerror(code));
+}
+
+void
+transfer_received(const Transfer *transfer, Text *text, size_t max)
+{
+	relay_clean(text, transfer->received.data ? transfer->received.data : "", transfer->received.len,
+				transfer->total > transfer->received.len, max);
 }

@@ -20,6 +20,8 @@ typedef struct Transfer
 	Text		received;		/* the beginning of the answer */
 	size_t		keep;			/* bytes of it that are of interest */
 	size_t		total;
+	bool		continued;		/* another line of the same reply follows */
+	double		retry_after;	/* seconds; negative: the server did not say */
 	char		error[CURL_ERROR_SIZE];
 	void		(*finished)(struct Transfer *transfer, CURLcode code);
 	struct Transfer *next;		/* among those that are free */
@@ -32,7 +34,9 @@ extern bool transfer_url(Transfer *transfer);
 extern void transfer_start(Transfer *transfer);
 /* also while it is under way */
 extern void transfer_free(Transfer *transfer);
-/* what went wrong on the way, in words; to be freed */
-extern char *transfer_error(const Transfer *transfer, CURLcode code);
+/* what went wrong on the way, in words, behind the name of the target */
+extern void transfer_error(const Transfer *transfer, CURLcode code, Text *text);
+/* at most max bytes of what was received, without secrets */
+extern void transfer_received(const Transfer *transfer, Text *text, size_t max);
 
 #endif							/* RELAY_CURL_H */

@@ -20,6 +20,7 @@ typedef struct File
 	char	   *path;
 	int			fd;
 	bool		written;		/* since the last sync */
+	bool		torn;			/* it ends in a part of a line */
 	struct File *next;
 } File;
 
@@ -45,7 +46,7 @@ get_file(const char *path)
 	return file;
 }
 
-/* one write; what could be written only in part is taken back */
+/* One write; what could be written only in part is taken back.  A pipe never blocks the relay. */
 static bool
 append(File *file, const char *line, size_t len)
 {
@@ -54,23 +55,44 @@ append(File *file, const char *line, size_t len)
 	int			error;
 
 	if (file->fd < 0)
-		file->fd = open(file->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-	if (file->fd < 0 || fstat(file->fd, &before) != 0)
+		file->fd = open(file->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK,
+						0640);
+	if (file->fd < 0 || (file->torn && write(file->fd, "\n", 1) != 1))
+		return false;
+	file->torn = false;
+	if (fstat(file->fd, &before) != 0)
 		return false;
 	done = write(file->fd, line, len);
 	if (done == (ssize_t) len)
 		return true;
-	error = done < 0 ? errno : ENOSPC;
-	if (done > 0 && S_ISREG(before.st_mode))
+	error = done < 0 ? errno : S_ISREG(before.st_mode) ? ENOSPC : EAGAIN;
+	if (done > 0)
 	{
 		struct stat after;
 
-		if (fstat(file->fd, &after) == 0 && after.st_size == before.st_size + done &&
-			ftruncate(file->fd, before.st_size) != 0)
+		file->torn = !S_ISREG(before.st_mode) ||
+			(fstat(file->fd, &after) == 0 && after.st_size == before.st_size + done &&
+			 ftruncate(file->fd, before.st_size) != 0);
+		if (file->torn)
 			relay_warn("a part of a line is left in \"%s\"", file->path);
 	}
 	errno = error;
 	return false;
+}
+
+static const char *
+reason(int error)
+{
+	switch (error)
+	{
+		case ENXIO:
+		case EPIPE:
+			return "it is a pipe that nobody reads";
+		case EAGAIN:
+			return "it is a pipe that is full, and nobody reads on";
+		default:
+			return strerror(error);
+	}
 }
 
 void
@@ -87,7 +109,7 @@ file_start(Job *job)
 	if (!ok)
 	{
 		job_failed(job, RELAY_RETRY, -1, client_format("could not write to \"%s\": %s", file->path,
-													   strerror(errno)));
+													   reason(errno)));
 		return;
 	}
 	file->written |= job->spec->sync;
@@ -145,6 +167,7 @@ file_reopen(void)
 		if (file->fd >= 0)
 			close(file->fd);
 		file->fd = -1;
+		file->torn = false;
 	}
 }
 

@@ -18,8 +18,9 @@
 #include "client.h"
 #include "relay_curl.h"
 
-/* a longer Retry-After is cut to this */
+/* a longer Retry-After is cut to this, and one of 0 must not use up all attempts at once */
 #define MAX_RETRY_AFTER	(7 * 86400)
+#define MIN_RETRY_AFTER	1
 /* and a target is held no longer than this at a time */
 #define MAX_HOLD_S		300
 
@@ -51,15 +52,11 @@ result_of(const Transfer *transfer, long status)
 	Text		body = {0};
 
 	text_format(&result, "{\"status\": %ld", status);
-	text_clean(&body, transfer->received.data ? transfer->received.data : "", transfer->received.len,
-			   (size_t) transfer->job->spec->result_body);
+	transfer_received(transfer, &body, (size_t) transfer->job->spec->result_body);
 	if (body.len > 0)
 	{
-		char	   *redacted = relay_redact(body.data);
-
 		text_add(&result, ", \"body\": ");
-		text_json_string(&result, redacted);
-		free(redacted);
+		text_json_string(&result, body.data);
 	}
 	text_char(&result, '}');
 	text_free(&body);
@@ -71,13 +68,46 @@ error_of(const Transfer *transfer, long status)
 {
 	Text		error = {0};
 
-	text_format(&error, "HTTP status %ld", status);
+	text_format(&error, "target \"%s\": HTTP status %ld%s", transfer->job->spec->target->name, status,
+				status >= 300 && status < 400 ? " (redirects are not followed)" : "");
 	if (transfer->received.len > 0)
 	{
 		text_add(&error, ": ");
-		text_clean(&error, transfer->received.data, transfer->received.len, RELAY_ERROR_BODY);
+		transfer_received(transfer, &error, RELAY_ERROR_BODY);
 	}
 	return text_take(&error);
+}
+
+/* Retry-After: curl forgets what is too long for it, and does not tell 0 from none */
+static size_t
+take_header(char *bytes, size_t size, size_t count, void *arg)
+{
+	static const char name[] = "Retry-After:";
+	Transfer   *transfer = arg;
+	size_t		len = size * count;
+	char		value[128];
+	char	   *end;
+	double		seconds;
+
+	if (len >= 5 && memcmp(bytes, "HTTP/", 5) == 0)
+		transfer->retry_after = -1;
+	if (len < sizeof(name) || strncasecmp(bytes, name, sizeof(name) - 1) != 0)
+		return len;
+	snprintf(value, sizeof(value), "%.*s", (int) (len - sizeof(name) + 1), bytes + sizeof(name) - 1);
+	end = value + strspn(value, " \t");
+	if (*end >= '0' && *end <= '9' && strspn(end, "0123456789") == strcspn(end, " \t\r\n"))
+		seconds = strtod(end, NULL);
+	else
+	{
+		time_t		date = curl_getdate(end, NULL);
+
+		if (date == -1)
+			return len;
+		seconds = difftime(date, time(NULL));
+	}
+	transfer->retry_after = seconds < MIN_RETRY_AFTER ? MIN_RETRY_AFTER :
+		seconds > MAX_RETRY_AFTER ? MAX_RETRY_AFTER : seconds;
+	return len;
 }
 
 static void
@@ -93,7 +123,7 @@ http_finished(Transfer *transfer, CURLcode code)
 	Job		   *job = transfer->job;
 	RelayOutcome outcome = RELAY_RETRY;
 	long		status = 0;
-	curl_off_t	wait = 0;
+	double		wait = -1;
 	char	   *text;
 
 	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -101,22 +131,25 @@ http_finished(Transfer *transfer, CURLcode code)
 	if (code == CURLE_WRITE_ERROR && transfer->total > RELAY_READ_MAX)
 		code = CURLE_OK;
 	if (code != CURLE_OK)
-		text = transfer_error(transfer, code);
+	{
+		Text		error = {0};
+
+		transfer_error(transfer, code, &error);
+		text = text_take(&error);
+	}
 	else
 	{
 		outcome = judge(job->spec, status);
 		text = outcome == RELAY_DONE ? result_of(transfer, status) : error_of(transfer, status);
-		curl_easy_getinfo(transfer->easy, CURLINFO_RETRY_AFTER, &wait);
+		wait = transfer->retry_after;
 	}
-	if (wait > MAX_RETRY_AFTER)
-		wait = MAX_RETRY_AFTER;
 	if (outcome == RELAY_RETRY && wait > 0 && job->spec->hold)
-		hold(job->lane, wait < MAX_HOLD_S ? (double) wait : MAX_HOLD_S);
+		hold(job->lane, wait < MAX_HOLD_S ? wait : MAX_HOLD_S);
 	transfer_free(transfer);
 	if (outcome == RELAY_DONE)
 		job_done(job, text);
 	else
-		job_failed(job, outcome, wait > 0 ? (double) wait : -1, text);
+		job_failed(job, outcome, wait, text);
 }
 
 static void
@@ -292,6 +325,8 @@ http_start(Job *job)
 		curl_easy_setopt(transfer->easy, CURLOPT_HTTPAUTH, (long) CURLAUTH_BASIC);
 	/* curl would wait for a 100 before a long body */
 	transfer->headers = curl_slist_append(transfer->headers, "Expect:");
+	curl_easy_setopt(transfer->easy, CURLOPT_HEADERFUNCTION, take_header);
+	curl_easy_setopt(transfer->easy, CURLOPT_HEADERDATA, transfer);
 	curl_easy_setopt(transfer->easy, CURLOPT_USERAGENT, "sopflow-relay/" SOPFLOW_VERSION);
 	curl_easy_setopt(transfer->easy, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);

@@ -22,16 +22,37 @@ bool		relay_verbose = false;
 static char **secrets;
 static int	nsecrets;
 
-void
-relay_secret(const char *value)
+static void
+remember(const char *value)
 {
-	if (strlen(value) < SHORTEST_SECRET)
-		return;
 	for (int i = 0; i < nsecrets; i++)
 		if (strcmp(secrets[i], value) == 0)
 			return;
 	secrets = client_realloc(secrets, (size_t) (nsecrets + 1) * sizeof(char *));
 	secrets[nsecrets++] = client_strdup(value);
+}
+
+/* As it is, and as it stands in JSON, where some write a slash with a backslash. */
+void
+relay_secret(const char *value)
+{
+	Text		json = {0};
+	Text		slashes = {0};
+
+	if (strlen(value) < SHORTEST_SECRET)
+		return;
+	text_json(&json, value, strlen(value));
+	for (const char *s = json.data; *s != '\0'; s++)
+	{
+		if (*s == '/')
+			text_char(&slashes, '\\');
+		text_char(&slashes, *s);
+	}
+	remember(value);
+	remember(json.data);
+	remember(slashes.data);
+	text_free(&json);
+	text_free(&slashes);
 }
 
 void
@@ -43,32 +64,50 @@ relay_forget_secrets(void)
 	secrets = NULL;
 }
 
-char *
-relay_redact(const char *text)
+/* cut: what ends in the beginning of a secret is shown without it */
+static void
+redact(Text *out, const char *bytes, size_t len, bool cut)
 {
-	Text		out = {0};
-
-	text_append(&out, "", 0);
-	while (*text != '\0')
+	text_append(out, "", 0);
+	while (len > 0)
 	{
 		size_t		longest = 0;
 
 		for (int i = 0; i < nsecrets; i++)
 		{
-			size_t		len = strlen(secrets[i]);
+			size_t		n = strlen(secrets[i]);
 
-			if (len > longest && strncmp(text, secrets[i], len) == 0)
-				longest = len;
+			if (cut && n > len && memcmp(bytes, secrets[i], len) == 0)
+				return;
+			if (n > longest && n <= len && memcmp(bytes, secrets[i], n) == 0)
+				longest = n;
 		}
 		if (longest > 0)
-		{
-			text_add(&out, "***");
-			text += longest;
-		}
+			text_add(out, "***");
 		else
-			text_char(&out, *text++);
+			text_char(out, *bytes);
+		bytes += longest > 0 ? longest : 1;
+		len -= longest > 0 ? longest : 1;
 	}
+}
+
+char *
+relay_redact(const char *text)
+{
+	Text		out = {0};
+
+	redact(&out, text, strlen(text), false);
 	return text_take(&out);
+}
+
+void
+relay_clean(Text *text, const char *bytes, size_t len, bool cut, size_t max)
+{
+	Text		redacted = {0};
+
+	redact(&redacted, bytes, len, cut);
+	text_clean(text, redacted.data, redacted.len, max);
+	text_free(&redacted);
 }
 
 static char *

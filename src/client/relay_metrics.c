@@ -16,6 +16,8 @@
 #define MAX_VISITORS	64
 #define MAX_REQUEST		8192
 #define VISIT_S			10
+/* without a descriptor for a visitor nobody is let in for so long */
+#define PAUSE_S			1
 
 typedef struct Visitor
 {
@@ -34,6 +36,8 @@ static const double bounds[RELAY_BUCKETS] = {
 static const char *const outcome_names[RELAY_OUTCOMES] = {"done", "retry", "dead"};
 
 static int	listener = -1;
+static LoopTimer pause_timer;
+static double full_said;
 static char *listening_to;
 static Visitor *visitors;
 static int	nvisitors;
@@ -210,6 +214,15 @@ visitor_ready(void *arg, int fd, uint32_t events)
 	}
 }
 
+static void knock(void *arg, int fd, uint32_t events);
+
+static void
+let_in(void *arg)
+{
+	(void) arg;
+	loop_watch(listener, EPOLLIN, knock, NULL);
+}
+
 static void
 knock(void *arg, int fd, uint32_t events)
 {
@@ -219,7 +232,15 @@ knock(void *arg, int fd, uint32_t events)
 	(void) arg;
 	(void) events;
 	if (connection < 0)
+	{
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+		{
+			relay_warn_rarely(&full_said, "somebody who asks for metrics has to wait: %s", strerror(errno));
+			loop_unwatch(fd);
+			loop_timer_set(&pause_timer, loop_now() + PAUSE_S, let_in, NULL);
+		}
 		return;
+	}
 	if (nvisitors >= MAX_VISITORS)
 	{
 		close(connection);
@@ -237,6 +258,7 @@ knock(void *arg, int fd, uint32_t events)
 static void
 stop_listening(void)
 {
+	loop_timer_clear(&pause_timer);
 	if (listener >= 0)
 	{
 		loop_unwatch(listener);

@@ -387,13 +387,49 @@ rewind_mail(void *arg, curl_off_t offset, int origin)
 	return CURL_SEEKFUNC_OK;
 }
 
+/* The last reply, of one line or several, is what an error shows. */
+static size_t
+take_reply(char *bytes, size_t size, size_t count, void *arg)
+{
+	Transfer   *transfer = arg;
+	size_t		len = size * count;
+
+	/* the farewell has nothing to say */
+	if (len < 4 || memcmp(bytes, "221", 3) == 0)
+		return len;
+	if (!transfer->continued)
+	{
+		text_clear(&transfer->received);
+		transfer->total = 0;
+	}
+	transfer->continued = bytes[3] == '-';
+	transfer->total += len;
+	if (transfer->received.len < RELAY_ERROR_BODY)
+		text_append(&transfer->received, bytes, len);
+	return len;
+}
+
+/*
+ * Whether a server that refused for good meant this mail: its sender, one of
+ * its recipients, or what is in it.  Else it is the server, or the relay's
+ * place before it, that somebody has to mend.
+ */
+static bool
+mail_refused(const Transfer *transfer, CURLcode code, long reply)
+{
+	if (reply < 500 || reply >= 600 || reply == 530 || reply == 535 || reply == 538)
+		return false;
+	/* the one to MAIL, RCPT and DATA; the other to a mail that was given, and to a greeting */
+	return code == CURLE_SEND_ERROR || (code == CURLE_WEIRD_SERVER_REPLY && transfer->sent > 0);
+}
+
 static void
 smtp_finished(Transfer *transfer, CURLcode code)
 {
 	Job		   *job = transfer->job;
 	RelayOutcome outcome = RELAY_RETRY;
 	long		reply = 0;
-	char	   *text;
+	Text		error = {0};
 
 	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &reply);
 	if (code == CURLE_OK)
@@ -402,13 +438,16 @@ smtp_finished(Transfer *transfer, CURLcode code)
 		job_done(job, client_format("{\"reply\": %ld}", reply));
 		return;
 	}
-	/* what the server says of this mail; wrong credentials are ours to mend */
-	if (reply >= 500 && reply < 600 && code != CURLE_LOGIN_DENIED && code != CURLE_USE_SSL_FAILED &&
-		code != CURLE_OPERATION_TIMEDOUT && reply != 530 && reply != 535 && reply != 538)
+	if (mail_refused(transfer, code, reply))
 		outcome = RELAY_DEAD;
-	text = transfer_error(transfer, code);
+	transfer_error(transfer, code, &error);
+	if (reply >= 400 && transfer->received.len > 0)
+	{
+		text_add(&error, "; the server said: ");
+		transfer_received(transfer, &error, RELAY_ERROR_BODY);
+	}
 	transfer_free(transfer);
-	job_failed(job, outcome, -1, text);
+	job_failed(job, outcome, -1, text_take(&error));
 }
 
 void
@@ -436,6 +475,8 @@ smtp_start(Job *job)
 	free(from);
 	free(letter.sender);
 	curl_easy_setopt(easy, CURLOPT_MAIL_RCPT, transfer->recipients);
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_reply);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_USE_SSL, (long) job->spec->starttls);
 	curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
 	curl_easy_setopt(easy, CURLOPT_READFUNCTION, give);

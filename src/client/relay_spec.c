@@ -76,6 +76,31 @@ string_or_secret(const Map *map, const char *key)
 	return value;
 }
 
+/* what goes into a header, or to a server as a line */
+static void
+refuse_controls(const Map *map, const char *key, const char *value)
+{
+	Field		field = map_field(map, key);
+
+	if (value != NULL && has_control(value, strlen(value)))
+		reader_fault(map->reader, field.path, "has a line break or another control character");
+	field_free(&field);
+}
+
+/* "." and ".." as a whole segment */
+static bool
+has_dots(const char *path)
+{
+	for (; *path == '/'; path += 1 + strcspn(path + 1, "/?#"))
+	{
+		size_t		len = strcspn(path + 1, "/?#");
+
+		if (path[1] == '.' && (len == 1 || (len == 2 && path[2] == '.')))
+			return true;
+	}
+	return false;
+}
+
 /* scheme, a host, and no password */
 static void
 check_url(const Map *map, const char *url, const char *const *schemes)
@@ -89,12 +114,30 @@ check_url(const Map *map, const char *url, const char *const *schemes)
 			strncasecmp(url, schemes[i], (size_t) (host - url)) == 0;
 	if (!known)
 		reader_fault(map->reader, field.path, "must begin with %s:// or %s://", schemes[0], schemes[1]);
-	else if (strcspn(host + 3, "/?#") == 0 || strpbrk(url, " \t\r\n") != NULL)
-		reader_fault(map->reader, field.path, "is no URL");
+	else if (strcspn(host + 3, "/?#") == 0)
+		reader_fault(map->reader, field.path, "names no host behind \"://\"");
+	else if (strchr(url, ' ') != NULL || has_control(url, strlen(url)))
+		reader_fault(map->reader, field.path,
+					 "has a blank, a line break or another control character; a blank is written %%20");
 	else if (memchr(host + 3, '@', strcspn(host + 3, "/?#")) != NULL)
 		reader_fault(map->reader, field.path,
 					 "must not hold a user or password; there are keys for them");
+	else if (has_dots(host + 3 + strcspn(host + 3, "/?#")))
+		reader_fault(map->reader, field.path, "has \".\" or \"..\" as a part of its path");
 	field_free(&field);
+}
+
+/* The whole, and what servers quote of it: all behind the host, and that without a query. */
+static void
+hide_url(const char *url)
+{
+	const char *host = strstr(url, "://");
+	char	   *path = client_strdup(host ? host + 3 + strcspn(host + 3, "/?#") : "");
+
+	relay_secret(path);
+	path[strcspn(path, "?#")] = '\0';
+	relay_secret(path);
+	free(path);
 }
 
 static void
@@ -110,12 +153,22 @@ read_url(Spec *spec, const Map *map)
 	{
 		spec->secret_url = field_secret(&field);
 		if (spec->secret_url != NULL)
+		{
+			hide_url(spec->secret_url);
 			check_url(map, spec->secret_url, schemes);
+		}
 	}
 	else if (cJSON_IsString(field.value))
 	{
-		check_url(map, field.value->valuestring, schemes);
+		Text		sample = {0};
+
 		spec->url = field_template(&field, TEMPLATE_URL, names_of(spec));
+		if (spec->url != NULL)
+		{
+			template_sample(spec->url, &sample);
+			check_url(map, sample.data, schemes);
+		}
+		text_free(&sample);
 	}
 	else if (field.value != NULL)
 		reader_fault(map->reader, field.path, "must be a string");
@@ -138,6 +191,8 @@ read_headers(const Map *map, const char *key, const Spec *spec, const char *cons
 	Field		field = map_field(map, key);
 	Header	   *first = NULL;
 	Header	  **last = &first;
+	/* a variable may well have lines */
+	TemplateContext context = spec->target->kind == RELAY_COMMAND ? TEMPLATE_TEXT : TEMPLATE_HEADER;
 	const cJSON *child;
 	int			n = 0;
 
@@ -162,9 +217,11 @@ read_headers(const Map *map, const char *key, const Spec *spec, const char *cons
 			if (is_secret(child))
 				header->secret = field_secret(&item);
 			else
-				header->value = field_template(&item, TEMPLATE_HEADER, names_of(spec));
-			if (header->secret != NULL && strpbrk(header->secret, "\r\n") != NULL)
-				reader_fault(map->reader, item.path, "the secret has a line break");
+				header->value = field_template(&item, context, names_of(spec));
+			if (header->secret != NULL && context == TEMPLATE_HEADER &&
+				has_control(header->secret, strlen(header->secret)))
+				reader_fault(map->reader, item.path,
+							 "the secret has a line break or another control character");
 			*last = header;
 			last = &header->next;
 			field_free(&item);
@@ -304,12 +361,43 @@ read_curl(Spec *spec, const Map *map)
 }
 
 static void
+hide_base64(const char *bytes, size_t len)
+{
+	Text		encoded = {0};
+
+	text_base64(&encoded, (const unsigned char *) bytes, len);
+	relay_secret(encoded.data);
+	text_free(&encoded);
+}
+
+/* as HTTP and mail have them: Basic, PLAIN, LOGIN */
+static void
+hide_credentials(const Spec *spec)
+{
+	Text		both = {0};
+
+	text_format(&both, "%s:%s", spec->username, spec->password);
+	hide_base64(both.data, both.len);
+	text_clear(&both);
+	text_append(&both, "", 1);
+	text_append(&both, spec->username, strlen(spec->username) + 1);
+	text_add(&both, spec->password);
+	hide_base64(both.data, both.len);
+	hide_base64(spec->password, strlen(spec->password));
+	text_free(&both);
+}
+
+static void
 read_credentials(Spec *spec, const Map *map)
 {
 	spec->username = string_or_secret(map, "username");
 	spec->password = map_secret(map, "password");
+	refuse_controls(map, "username", spec->username);
+	refuse_controls(map, "password", spec->password);
 	if (map_has(map, "username") != map_has(map, "password"))
 		reader_fault(map->reader, map->path, "username and password go together");
+	else if (spec->username != NULL && spec->password != NULL)
+		hide_credentials(spec);
 }
 
 static void
@@ -327,9 +415,10 @@ read_webhook(Spec *spec, const Map *map)
 		reader_fault(map->reader, map->path, "the method \"%s\" is not valid", spec->method);
 	spec->headers = read_headers(map, "headers", spec, reserved);
 	spec->content_type = map_string(map, "content_type", "application/json");
-	if (strpbrk(spec->content_type, "\r\n") != NULL)
-		reader_fault(map->reader, map->path, "the content_type has a line break");
+	refuse_controls(map, "content_type", spec->content_type);
 	read_body(spec, map);
+	if (spec->body != NULL && strcmp(spec->method, "HEAD") == 0)
+		reader_fault(map->reader, map->path, "a request by HEAD has no body");
 	if (!map_has(map, "expect"))
 		memset(spec->status + 200, STATUS_EXPECTED, 100);
 	read_statuses(map, "dead", spec->status, RELAY_STATUS_MAX, STATUS_FINAL);
@@ -337,6 +426,7 @@ read_webhook(Spec *spec, const Map *map)
 	read_statuses(map, "expect", spec->status, RELAY_STATUS_MAX, STATUS_EXPECTED);
 	read_hmac(spec, map);
 	spec->bearer = map_secret(map, "bearer");
+	refuse_controls(map, "bearer", spec->bearer);
 	if (spec->bearer != NULL && spec->username != NULL)
 		reader_fault(map->reader, map->path, "bearer and username exclude each other");
 	spec->hold = map_boolean(map, "hold", false);

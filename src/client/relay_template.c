@@ -233,6 +233,43 @@ check_json(const Template *template, char **error)
 	return ok;
 }
 
+bool
+has_control(const char *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char) bytes[i] < ' ' || bytes[i] == 0x7f)
+			return true;
+	return false;
+}
+
+static bool
+check_header(const Template *template, char **error)
+{
+	for (int i = 0; i < template->nparts; i++)
+	{
+		const Part *part = &template->parts[i];
+
+		if (!has_control(part->literal, part->literal_len) &&
+			(part->otherwise == NULL || !has_control(part->otherwise, strlen(part->otherwise))))
+			continue;
+		*error = client_strdup("has a line break or another control character; a block of YAML "
+							   "has none at its end if it begins with |- or >-");
+		return false;
+	}
+	return true;
+}
+
+void
+template_sample(const Template *template, Text *out)
+{
+	for (int i = 0; i < template->nparts; i++)
+	{
+		text_append(out, template->parts[i].literal, template->parts[i].literal_len);
+		if (template->parts[i].name != NULL)
+			text_char(out, 'x');
+	}
+}
+
 Template *
 template_compile(const char *source, TemplateContext context, const char *const *names,
 				 char **error)
@@ -242,7 +279,8 @@ template_compile(const char *source, TemplateContext context, const char *const 
 	template->context = context;
 	*error = NULL;
 	if (!read_parts(template, source, names, error) ||
-		(context == TEMPLATE_JSON && !check_json(template, error)))
+		(context == TEMPLATE_JSON && !check_json(template, error)) ||
+		(context == TEMPLATE_HEADER && !check_header(template, error)))
 	{
 		template_free(template);
 		return NULL;
@@ -276,13 +314,12 @@ append_value(const Template *template, const Part *part, const Text *plain, Text
 			text_html(out, s, plain->len, false);
 			break;
 		case TEMPLATE_HEADER:
-			for (size_t i = 0; i < plain->len; i++)
-				if ((unsigned char) s[i] < ' ' || s[i] == 0x7f)
-				{
-					*error = client_format("the value of \"%s\" has a line break or another control "
-										   "character, which a header must not have", part->name);
-					return false;
-				}
+			if (has_control(s, plain->len))
+			{
+				*error = client_format("the value of \"%s\" has a line break or another control "
+									   "character, which a header must not have", part->name);
+				return false;
+			}
 			text_append(out, s, plain->len);
 			break;
 	}
@@ -324,6 +361,30 @@ render_part(const Template *template, const Part *part, Slice document, Text *ou
 	return ok;
 }
 
+/*
+ * A value is percent-encoded, but a server takes "." and ".." for what they are
+ * in any encoding: neither may be a whole segment.  next is what follows.
+ */
+static bool
+segment_ok(const Part *part, const Part *next, const Text *out, char **error)
+{
+	const char *begin = strrchr(out->data, '/');
+	size_t		rest = strcspn(next->literal, "/?#");
+	char	   *segment;
+	bool		ok;
+
+	if (begin == NULL || strpbrk(out->data, "?#") != NULL ||
+		(next->literal[rest] == '\0' && next->name != NULL))
+		return true;
+	segment = client_format("%s%.*s", begin + 1, (int) rest, next->literal);
+	ok = strcmp(segment, ".") != 0 && strcmp(segment, "..") != 0;
+	if (!ok)
+		*error = client_format("the value of \"%s\" makes \"%s\" a part of the path, which leads "
+							   "somewhere else", part->name, segment);
+	free(segment);
+	return ok;
+}
+
 bool
 template_render(const Template *template, Slice document, Text *out, char **error)
 {
@@ -335,6 +396,9 @@ template_render(const Template *template, Slice document, Text *out, char **erro
 
 		text_append(out, part->literal, part->literal_len);
 		if (part->name != NULL && !render_part(template, part, document, out, error))
+			return false;
+		if (part->name != NULL && template->context == TEMPLATE_URL &&
+			!segment_ok(part, part + 1, out, error))
 			return false;
 	}
 	return true;

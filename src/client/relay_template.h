@@ -19,7 +19,7 @@ typedef enum TemplateContext
 {
 	TEMPLATE_TEXT,				/* as it is */
 	TEMPLATE_JSON,				/* in a string: escaped; elsewhere a JSON value */
-	TEMPLATE_URL,				/* percent-encoded; none before the path */
+	TEMPLATE_URL,				/* percent-encoded; none before the path, no "." or ".." in it */
 	TEMPLATE_FORM,				/* percent-encoded */
 	TEMPLATE_HEADER,			/* controls are refused */
 	TEMPLATE_HTML,				/* entities */
@@ -33,5 +33,9 @@ extern Template *template_compile(const char *source, TemplateContext context,
 								  const char *const *names, char **error);
 extern bool template_render(const Template *template, Slice document, Text *out, char **error);
 extern void template_free(Template *template);
+/* its text with an x in the place of each value */
+extern void template_sample(const Template *template, Text *out);
+/* a control character, which what becomes a header must not have */
+extern bool has_control(const char *bytes, size_t len);
 
 #endif							/* RELAY_TEMPLATE_H */

@@ -238,27 +238,27 @@ is_deeply($body, { text => "Hello An\"na &lt;b&gt;\x{e4}\x{20ac}, {{ nobody" }, 
 # --- what an answer means ---
 
 like(deliver('S204'), qr/^done\|1\|-\|\{"status": 204\}/, '204 is success');
-like(deliver('S429'), qr/^pending\|1\|HTTP status 429: later\|-\|600$/, '429: again after Retry-After');
-like(deliver('S503'), qr/^pending\|1\|HTTP status 503: later\|-\|1200$/, '503 too');
-like(deliver('HELD'), qr/^pending\|1\|HTTP status 503: later\|-\|200$/, 'where a target is to be held');
+like(deliver('S429'), qr/^pending\|1\|target "web": HTTP status 429: later\|-\|600$/, '429: again after Retry-After');
+like(deliver('S503'), qr/^pending\|1\|target "web": HTTP status 503: later\|-\|1200$/, '503 too');
+like(deliver('HELD'), qr/^pending\|1\|target "held": HTTP status 503: later\|-\|200$/, 'where a target is to be held');
 emit_tasks($node, 'HELD', 5);
-like(deliver('DATE'), qr/^pending\|1\|HTTP status 503\|-\|1800$/, 'also where that is a date');
-like(deliver('S500'), qr/^pending\|1\|HTTP status 500: .*\|-\|3600$/, "500: again after the action's backoff");
-like(deliver('S408'), qr/^pending\|1\|HTTP status 408.*\|-\|3600$/, '408 too');
-like(deliver('S404'), qr/^dead\|1\|HTTP status 404: an .*nswer .*of the server\|/, '404: dead at once, with what the server said');
-like(deliver('S410'), qr/^pending\|1\|HTTP status 410/, 'unless the configuration says otherwise');
+like(deliver('DATE'), qr/^pending\|1\|target "web": HTTP status 503\|-\|1800$/, 'also where that is a date');
+like(deliver('S500'), qr/^pending\|1\|target "web": HTTP status 500: .*\|-\|3600$/, "500: again after the action's backoff");
+like(deliver('S408'), qr/^pending\|1\|target "web": HTTP status 408.*\|-\|3600$/, '408 too');
+like(deliver('S404'), qr/^dead\|1\|target "web": HTTP status 404: an .*nswer .*of the server\|/, '404: dead at once, with what the server said');
+like(deliver('S410'), qr/^pending\|1\|target "web": HTTP status 410/, 'unless the configuration says otherwise');
 like(deliver('PUT409'), qr/^done\|1\|-\|.*"status": 409\}/, 'what is expected is success');
 forget_requests($server);
-like(deliver('S302'), qr/^pending\|1\|HTTP status 302/, 'a redirect is no success');
+like(deliver('S302'), qr/^pending\|1\|target "web": HTTP status 302 \(redirects are not followed\)/, 'a redirect is no success');
 is(scalar(requests($server)), 1, 'and is not followed');
-like(deliver('HANG'), qr/^pending\|1\|Operation timed out.*\|-\|3600$/, 'no answer in time: again');
-like(deliver('RESET'), qr/^pending\|1\|(?:Recv failure|Connection reset|Connection died).*\|-\|3600$/, 'a reset: again');
-like(deliver('CLOSED'), qr/^pending\|1\|Empty reply.*\|-\|3600$/, 'no answer at all: again');
+like(deliver('HANG'), qr/^pending\|1\|target "web": Operation timed out.*\|-\|3600$/, 'no answer in time: again');
+like(deliver('RESET'), qr/^pending\|1\|target "web": (?:Recv failure|Connection reset|Connection died).*\|-\|3600$/, 'a reset: again');
+like(deliver('CLOSED'), qr/^pending\|1\|target "web": Empty reply.*\|-\|3600$/, 'no answer at all: again');
 like(deliver('REFUSED'), qr/^pending\|1\|.*onnect.*\|-\|3600$/, 'no connection: again');
 like(deliver('BIG'), qr/^done\|1\|-\|\{"body": "x{20}", "status": 200\}/, 'a long answer is cut, and is an answer');
 my $echo = deliver('ECHO');
 like($echo, qr/^done.*Bearer \*\*\*/, 'a secret that the target sends back is blotted out');
-like(deliver('TLS'), qr/^pending\|1\|SSL certificate .*\|-\|3600$/, 'a certificate that nobody vouches for');
+like(deliver('TLS'), qr/^pending\|1\|target "tls": SSL certificate .*\|-\|3600$/, 'a certificate that nobody vouches for');
 like(deliver('TLSCA'), qr/^done/, 'is good where the configuration names it');
 like(deliver('TLSOFF'), qr/^done/, 'or where it shall not be looked at');
 

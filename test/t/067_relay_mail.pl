@@ -5,11 +5,13 @@ use strict;
 use warnings;
 
 use FindBin;
+use IO::Socket::INET;
 use lib $FindBin::RealBin;
 use MIME::Base64 qw(decode_base64);
 use MIME::QuotedPrint qw(decode_qp);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use POSIX ();
 use RelayTest;
 use SopflowLife;
 use Test::More;
@@ -25,11 +27,63 @@ $node->safe_psql('postgres', 'CREATE EXTENSION sopflow');
 my $server = start_server("$dir/mails", @certificate);
 my ($plain, $implicit) = ("smtp://127.0.0.1:$server->{smtp}", "smtps://127.0.0.1:$server->{smtps}");
 
+# Servers that refuse: at their greeting, to EHLO, to a sender, to DATA, and a mail
+# that they have read.
+my @refusing;
+
+END
+{
+	my $code = $?;
+	kill 'KILL', @refusing;
+	$? = $code;
+}
+
+sub refusing_server
+{
+	my ($where) = @_;
+	my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die $!;
+	my $url = 'smtp://127.0.0.1:' . $listener->sockport;
+	my $pid = fork // die $!;
+	if ($pid)
+	{
+		push @refusing, $pid;
+		return $url;
+	}
+	$SIG{PIPE} = 'IGNORE';
+	# nothing of this test is to be ended with the server
+	eval { refuse($listener, $where) };
+	POSIX::_exit(0);
+}
+
+sub refuse
+{
+	my ($listener, $where) = @_;
+	my %answers = (EHLO => '250 here', HELO => '250 here', MAIL => '250 yes', RCPT => '250 yes', DATA => '354 tell', QUIT => '221 bye');
+	$answers{$_} = '550 blocked, see the postmaster' for $where eq 'EHLO' ? qw(EHLO HELO) : $where;
+	while (my $client = $listener->accept)
+	{
+		print $client $where eq 'GREETING' ? "554-there is\r\n554 no SMTP service here\r\n" : "220 welcome\r\n";
+		while (my $line = <$client>)
+		{
+			my $verb = uc substr $line, 0, 4;
+			print $client "$answers{$verb}\r\n";
+			last if $verb eq 'QUIT';
+			next unless $verb eq 'DATA' && $where ne 'DATA';
+			while (my $text = <$client>) { last if $text =~ /^\.\r$/ }
+			print $client $where eq 'MAIL DATA' ? "554 5.7.1 looks like spam\r\n" : "250 taken\r\n";
+		}
+		close $client;
+	}
+	return;
+}
+
+my %refusing = map { $_ => refusing_server($_) } 'GREETING', 'EHLO', 'MAIL', 'DATA', 'MAIL DATA';
+
 my %params = (email => 'ann@example.com', name => "An\"na \x{c4}rger", plain => 'Bob, the "builder" <x@evil.example>',
 	lines => ".first\n..second\r\nthird=1\n" . ('long ' x 300) . "\n\x{20ac}  \n.", bad => "a\@b.example\r\nBcc: x\@evil.example",
 	two => 'a@b.example, c@d.example', angle => 'a@b.example> <c@d.example', umlaut => "j\x{f6}rg\@example.com",
 	refused => 'refuse.me@example.com', deferred => 'defer.me@example.com', subject => "Gr\x{fc}\x{df}e " x 30);
-my @actions = qw(PLAIN TEXT HTML BOTH NAMED BAD TWO ANGLE UMLAUT SUBJECT INSUBJECT REFUSED DEFERRED SECOND STARTTLS SMTPS NOCA WRONG DOWN);
+my @actions = qw(PLAIN TEXT HTML BOTH NAMED BAD TWO ANGLE UMLAUT SUBJECT INSUBJECT REFUSED DEFERRED SECOND STARTTLS SMTPS NOCA WRONG DOWN ATGREETING ATEHLO ATMAIL ATDATA ATEND);
 make_action($node, $_, \%params) for @actions;
 make_action($node, 'TOLD', {}, alert_after => 1);
 
@@ -72,6 +126,11 @@ actions:
   SMTPS: {target: safe, url: "$implicit"}
   NOCA: {target: mail, url: "$implicit"}
   WRONG: {target: safe, password: env:RELAY_TEST_WRONG}
+  ATGREETING: {target: mail, url: "$refusing{GREETING}"}
+  ATEHLO: {target: mail, url: "$refusing{EHLO}"}
+  ATMAIL: {target: mail, url: "$refusing{MAIL}"}
+  ATDATA: {target: mail, url: "$refusing{DATA}"}
+  ATEND: {target: mail, url: "$refusing{'MAIL DATA'}"}
   DOWN: {target: mail, url: "smtp://127.0.0.1:1"}
 alerts: {target: mail, to: ops\@shop.example, subject: "sopflow: {{kind}}", text: "{{message}}"}
 END
@@ -168,18 +227,24 @@ is($mail->{to}, '<c@d.example>', 'two addresses in brackets are one with a name'
 ($headers) = take_apart($mail);
 is(words($headers->{Subject}), utf8($params{subject}), 'a long subject is folded between characters') or diag($mail->{data});
 
-like((deliver('REFUSED'))[0], qr/^dead\|1\|.*550/, 'refused for good: dead at once');
+like((deliver('REFUSED'))[0], qr/^dead\|1\|target "mail": .*550; the server said: 550 5\.1\.1 there is nobody of this name\|/, 'refused for good: dead at once, with the server\'s words');
 like((deliver('SECOND'))[0], qr/^dead\|1\|.*550/, 'also where only one of several is');
 like((deliver('DEFERRED'))[0], qr/^pending\|1\|.*451.*\|3600$/, 'refused for now: again');
 like((deliver('DOWN'))[0], qr/^pending\|1\|.*onnect.*\|3600$/, 'no server: again');
+
+like((deliver('ATGREETING'))[0], qr/^pending\|1\|target "mail": .*; the server said: 554-there is 554 no SMTP service here\|-\|3600$/, 'a server that refuses everybody: again');
+like((deliver('ATEHLO'))[0], qr/^pending\|1\|target "mail": .*550.*blocked, see the postmaster\|-\|3600$/, 'or this client: again');
+like((deliver('ATMAIL'))[0], qr/^dead\|1\|target "mail": .*; the server said: 550 blocked/, 'a sender that is refused: dead');
+like((deliver('ATDATA'))[0], qr/^dead\|1\|target "mail": .*; the server said: 550 blocked/, 'all recipients: dead');
+like((deliver('ATEND'))[0], qr/^dead\|1\|target "mail": .*; the server said: 554 5\.7\.1 looks like spam\|/, 'what was written: dead');
 
 ($task, $mail) = deliver('STARTTLS');
 like($task, qr/^done/, 'STARTTLS') or diag($relay->{out});
 ok($mail->{tls} && $mail->{authenticated}, 'with credentials');
 ($task, $mail) = deliver('SMTPS');
 ok($task =~ /^done/ && $mail->{tls} && $mail->{authenticated}, 'TLS from the beginning');
-like((deliver('NOCA'))[0], qr/^pending\|1\|SSL.*certificate.*\|3600$/, 'not with a server that nobody vouches for');
-like((deliver('WRONG'))[0], qr/^pending\|1\|.*\|3600$/, 'wrong credentials are no fault of the task');
+like((deliver('NOCA'))[0], qr/^pending\|1\|target "mail": SSL.*certificate.*\|3600$/, 'not with a server that nobody vouches for');
+like((deliver('WRONG'))[0], qr/^pending\|1\|target "safe": .*the server said: 535 who are you\?\|-\|3600$/, 'wrong credentials are no fault of the task');
 
 forget_requests($server);
 $node->safe_psql('postgres', q{SELECT sopflow.emit('TOLD', 'x')});
