@@ -29,6 +29,7 @@ const char	relay_help[] =
 	"once; SIGHUP reads the configuration again and opens files anew.\n";
 
 static const char *config_path;
+static char *connection;		/* the configuration's, at the start */
 static bool reload_wanted;
 static bool leaving_now;
 static int	signals = -1;
@@ -69,20 +70,24 @@ apply_config(void)
 	alerts_config_changed();
 }
 
-/* The option stands above the file.  Whether the connection is another one now. */
-static bool
+/*
+ * The option stands above the file.  What is in hand belongs to this connection's
+ * database, and another one has tasks of the same ids and tokens.
+ */
+static void
 take_connection(void)
 {
-	static char *taken;
-	const char *wanted = relay_config->connection;
+	if (options.dbname != NULL || relay_config->connection == NULL)
+		return;
+	connection = client_strdup(relay_config->connection);
+	options.dbname = connection;
+}
 
-	if (options.dbname != taken ||
-		(wanted == taken || (wanted != NULL && taken != NULL && strcmp(wanted, taken) == 0)))
-		return false;
-	free(taken);
-	taken = wanted ? client_strdup(wanted) : NULL;
-	options.dbname = taken;
-	return true;
+static bool
+other_connection(const Config *config)
+{
+	return options.dbname == connection &&
+		strcmp(config->connection ? config->connection : "", connection ? connection : "") != 0;
 }
 
 static void
@@ -98,9 +103,16 @@ reload(void)
 		relay_warn("\"%s\" is not valid: the configuration stays as it was", config_path);
 		return;
 	}
+	if (other_connection(config))
+	{
+		relay_warn("\"%s\" names another connection, which takes a restart: the configuration stays as it "
+				   "was", config_path);
+		config_release(config);
+		return;
+	}
 	relay_config = config;
 	apply_config();
-	db_config_changed(take_connection());
+	db_config_changed();
 	config_release(old);
 	relay_log("the configuration was read again");
 }
@@ -116,13 +128,23 @@ drain_over(void *arg)
 	report_time_over = true;
 }
 
+static int
+tasks_in_hand(void)
+{
+	int			count = work_unreported();
+
+	for (const Job *job = relay_jobs.first; job != NULL; job = job->next)
+		count += !job->alert;
+	return count;
+}
+
 static void
 begin_draining(void)
 {
 	if (relay_draining)
 	{
 		relay_warn("ended by a second signal: %d tasks come again when their leases have ended",
-				   relay_jobs.count + relay_ended.count);
+				   tasks_in_hand());
 		leaving_now = true;
 		return;
 	}
@@ -181,24 +203,29 @@ catch_signals(void)
 static bool
 drained(void)
 {
-	return relay_draining && relay_jobs.count == 0 && relay_ended.count == 0 && !db_busy();
+	return relay_draining && relay_jobs.count == 0 && work_unreported() == 0 && !db_busy();
 }
 
 static int
 run(void)
 {
 	double		give_up = 0;
+	int64_t		ends;
 
 	for (;;)
 	{
 		loop_turn();
 		file_flush();
+		ends = relay_ends;
 		jobs_start_waiting();
 		if (reload_wanted)
 			reload();
 		db_pump();
 		/* files that were written by tasks of a short list */
 		file_flush();
+		/* places became free, and nothing else may ask for them */
+		if (relay_ends != ends)
+			loop_again();
 		if (leaving_now)
 			return EXIT_FAILED;
 		if (drained())
@@ -211,7 +238,7 @@ run(void)
 		if (give_up > 0 && loop_now() >= give_up)
 		{
 			relay_warn("%d outcomes could not be reported; their tasks come again when their leases have "
-					   "ended", relay_ended.count);
+					   "ended", work_unreported());
 			return EXIT_FAILED;
 		}
 	}
@@ -240,6 +267,7 @@ clean_up(void)
 	lanes_free();
 	loop_end();
 	relay_forget_secrets();
+	free(connection);
 }
 
 static int

@@ -52,6 +52,8 @@ typedef struct Lane
 {
 	char	   *name;
 	int			in_hand;		/* jobs fetched for it, begun or waiting */
+	size_t		bytes;			/* of their documents */
+	int			most;			/* tasks of one fetch, by the size of the last ones */
 	int			running;
 	double		tokens;			/* of the rate limit */
 	double		tokens_at;
@@ -217,7 +219,8 @@ typedef struct Job
 	RelayOutcome outcome;
 	char	   *text;			/* result as JSON, or error */
 	double		retry_in;		/* negative: after the action's backoff */
-	bool		alone;			/* its batch was refused */
+	int			together;		/* its batch failed: at most so many in one; 0: as many as there are */
+	bool		blocked;		/* it failed alone, too: tried again now and then */
 	bool		resent;			/* reported before, on a connection that broke */
 } Job;
 
@@ -255,6 +258,7 @@ extern JobList relay_jobs;		/* waiting and running */
 extern JobList relay_ended;		/* tasks whose outcome is to be reported */
 extern bool relay_draining;
 extern int64_t relay_lost_leases;
+extern int64_t relay_ends;		/* of jobs, so far */
 
 extern Lane *lane_get(const char *name);
 extern Lane *lanes_all(void);
@@ -311,8 +315,14 @@ extern int64_t db_fetched;
 extern void db_start(void);
 extern void db_end(void);
 extern void db_pump(void);			/* send what is to be sent */
-extern void db_config_changed(bool reconnect);
+extern void db_config_changed(void);
 extern bool db_busy(void);
+/* a statement has been under way for too long */
+extern bool db_waits(void);
+
+/* relay_work.c */
+extern int	work_unreported(void);	/* outcomes that the server did not confirm */
+extern int	work_blocked(void);	/* jobs that only a single statement now and then is for */
 
 /* relay_alert.c */
 extern void alerts_config_changed(void);

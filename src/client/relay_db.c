@@ -20,6 +20,8 @@
 #define LAST_WAIT_S		30
 #define CONNECT_S		15
 #define STATEMENT_S		60
+/* a statement that takes so long is worth a word */
+#define SLOW_S			5
 
 typedef enum DbState
 {
@@ -37,12 +39,14 @@ static PGconn *conn;
 static DbState state = DB_DOWN;
 static const DbStatement *running;	/* NULL: idle */
 static bool failed;				/* the statement */
+static double sent_at;
 static int	watched = -1;
 static double wait = FIRST_WAIT_S;
 static double paused_until;
 static bool stale = false;		/* what it listens to */
 static LoopTimer connect_timer;
 static LoopTimer watchdog;
+static LoopTimer slow_timer;
 static LoopTimer pause_timer;
 static LoopTimer poll_timer;
 
@@ -53,6 +57,20 @@ bool
 db_ready(void)
 {
 	return state == DB_READY;
+}
+
+bool
+db_waits(void)
+{
+	return running != NULL && loop_now() >= sent_at + SLOW_S;
+}
+
+static void
+running_over(void)
+{
+	running = NULL;
+	loop_timer_clear(&watchdog);
+	loop_timer_clear(&slow_timer);
 }
 
 static void
@@ -78,10 +96,9 @@ lost(const char *why)
 	if (watched >= 0)
 		loop_unwatch(watched);
 	watched = -1;
-	loop_timer_clear(&watchdog);
 	if (running != NULL && running->lost != NULL)
 		running->lost();
-	running = NULL;
+	running_over();
 	PQfinish(conn);
 	conn = NULL;
 	if (state == DB_READY)
@@ -97,11 +114,33 @@ lost(const char *why)
 	text_free(&clean);
 }
 
+static const char *
+running_what(void)
+{
+	return running->what != NULL ? running->what : "a statement";
+}
+
 static void
 too_long(void *arg)
 {
+	char		why[200];
+
 	(void) arg;
-	lost(state == DB_CONNECTING ? "the server does not answer" : "a statement takes too long");
+	if (running == NULL)
+	{
+		lost("the server does not answer");
+		return;
+	}
+	snprintf(why, sizeof(why), "%s takes longer than %d s", running_what(), STATEMENT_S);
+	lost(why);
+}
+
+static void
+slow(void *arg)
+{
+	(void) arg;
+	relay_warn("%s takes longer than %d s: until the server has answered, nothing is fetched, reported or "
+			   "extended; pg_stat_activity shows what it waits for", running_what(), SLOW_S);
 }
 
 static void
@@ -120,7 +159,9 @@ db_send(const DbStatement *statement, const char *sql, int nparams, const char *
 {
 	running = statement;
 	failed = false;
+	sent_at = loop_now();
 	loop_timer_set(&watchdog, loop_now() + STATEMENT_S, too_long, NULL);
+	loop_timer_set(&slow_timer, loop_now() + SLOW_S, slow, NULL);
 	if (nparams < 0 ? !PQsendQuery(conn, sql) :
 		!PQsendQueryParams(conn, sql, nparams, NULL, params, NULL, NULL, 0))
 		lost(PQerrorMessage(conn));
@@ -149,7 +190,7 @@ db_may_pass(const char *sqlstate)
 static void
 setup_result(const PGresult *result)
 {
-	/* of the multi-statement's parts only the first gives rows */
+	/* of the multi-statement's parts only the first may give no row */
 	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 0)
 	{
 		failed = true;
@@ -190,12 +231,15 @@ setup_ended(void)
 	loop_timer_set(&poll_timer, loop_now() + relay_config->poll, poll_due, NULL);
 }
 
-static const DbStatement setup = {setup_result, setup_failed, setup_ended, NULL};
+static const DbStatement setup = {setup_result, setup_failed, setup_ended, NULL,
+"the set-up of the connection"};
 
 /*
  * Whatever the role's own settings are, and however the server was configured:
- * sopflow's functions are called by their full names, and retrying a statement
- * because of its isolation helps nobody.
+ * sopflow's functions are called by their full names, retrying a statement
+ * because of its isolation helps nobody, and nothing waits for a lock for long,
+ * since all that there is to say goes over this connection.
+ * client_connection_check_interval is an error on some systems.
  */
 static void
 set_up(void)
@@ -204,7 +248,9 @@ set_up(void)
 
 	text_add(&sql, "SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'sopflow';"
 			 " SET search_path = pg_catalog, pg_temp; SET default_transaction_isolation = 'read committed';"
-			 " SET idle_session_timeout = 0; SET statement_timeout = 0; UNLISTEN *;");
+			 " SET idle_session_timeout = 0; SET statement_timeout = 0; SET lock_timeout = '1s';"
+			 " SELECT CASE WHEN version() ~ 'linux' THEN"
+			 " set_config('client_connection_check_interval', '5s', false) END; UNLISTEN *;");
 	for (int i = 0; i < relay_config->nchannels; i++)
 	{
 		const char *channel = relay_config->channels[i];
@@ -278,8 +324,9 @@ statement_over(void)
 {
 	const DbStatement *over = running;
 
-	running = NULL;
-	loop_timer_clear(&watchdog);
+	if (db_waits())
+		relay_log("%s has ended, after %.0f s", running_what(), loop_now() - sent_at);
+	running_over();
 	over->ended();
 }
 
@@ -381,11 +428,9 @@ db_pump(void)
 }
 
 void
-db_config_changed(bool reconnect)
+db_config_changed(void)
 {
 	stale = true;
-	if (reconnect && state != DB_DOWN)
-		lost("the configuration names another one");
 }
 
 bool
@@ -408,12 +453,11 @@ db_end(void)
 	watched = -1;
 	if (running != NULL && running->lost != NULL)
 		running->lost();
-	running = NULL;
+	running_over();
 	PQfinish(conn);
 	conn = NULL;
 	state = DB_DOWN;
 	loop_timer_clear(&connect_timer);
-	loop_timer_clear(&watchdog);
 	loop_timer_clear(&pause_timer);
 	loop_timer_clear(&poll_timer);
 }

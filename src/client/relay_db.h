@@ -16,6 +16,7 @@ typedef struct DbStatement
 	void		(*failed)(const char *sqlstate, const char *message);
 	void		(*ended)(void);
 	void		(*lost)(void);
+	const char *what;			/* for messages; NULL: a statement */
 } DbStatement;
 
 /* of an idle connection; nparams < 0: several statements without parameters */

@@ -14,12 +14,15 @@
 /* ends are counted for so long, and what will begin within so long is fetched ahead */
 #define WINDOW_S		0.25
 #define AHEAD_S			0.03
+/* of documents in hand for one target: no fetch beyond it */
+#define MAX_BYTES		(32 * 1024 * 1024)
 
 Config	   *relay_config;
 JobList		relay_jobs;
 JobList		relay_ended;
 bool		relay_draining = false;
 int64_t		relay_lost_leases = 0;
+int64_t		relay_ends = 0;
 
 static Lane *lanes;
 static int	nwaiting;
@@ -177,6 +180,9 @@ target_room(const Target *target, double *when)
 		*when = lane->held_until;
 		return 0;
 	}
+	/* something of it will end, and then it is asked again */
+	if (lane->bytes >= MAX_BYTES)
+		return 0;
 	if (all < room)
 		room = all;
 	if (room > 0 && target->rate > 0)
@@ -212,14 +218,24 @@ job_new(Config *config, Spec *spec, int64_t id, int attempt, char *document)
 	job->attempt = attempt;
 	job->document = document;
 	job->document_len = strlen(document);
+	job->lane->bytes += job->document_len;
 	return job;
+}
+
+static void
+free_document(Job *job)
+{
+	job->lane->bytes -= job->document_len;
+	job->document_len = 0;
+	free(job->document);
+	job->document = NULL;
 }
 
 void
 job_free(Job *job)
 {
+	free_document(job);
 	config_release(job->config);
-	free(job->document);
 	free(job->text);
 	free(job);
 }
@@ -326,6 +342,7 @@ end(Job *job, RelayOutcome outcome, double retry_in, char *text)
 	else
 		nwaiting--;
 	job->lane->in_hand--;
+	relay_ends++;
 	metrics_count(job->lane, outcome, seconds);
 	list_remove(&relay_jobs, job);
 	job->state = JOB_ENDED;
@@ -347,8 +364,7 @@ end(Job *job, RelayOutcome outcome, double retry_in, char *text)
 	else
 	{
 		/* only the outcome is kept, should the database be away for long */
-		free(job->document);
-		job->document = NULL;
+		free_document(job);
 		list_append(&relay_ended, job);
 	}
 }

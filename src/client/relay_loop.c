@@ -34,6 +34,7 @@ static LoopTimer **heap;
 static int	nheap;
 static int	heap_size;
 
+static bool again;
 static double now;
 static unsigned int seed;
 
@@ -195,10 +196,18 @@ wait_ms(void)
 {
 	double		wait;
 
+	if (again)
+		return 0;
 	if (nheap == 0)
 		return -1;
 	wait = (heap[1]->at - now) * 1000;
 	return wait <= 0 ? 0 : wait > 60000 ? 60000 : (int) wait + 1;
+}
+
+void
+loop_again(void)
+{
+	again = true;
 }
 
 void
@@ -209,6 +218,7 @@ loop_turn(void)
 
 	read_clock();
 	n = epoll_wait(epoll_fd, events, EVENTS, wait_ms());
+	again = false;
 	if (n < 0 && errno != EINTR)
 		client_fatal(EXIT_FAILED, "could not wait for events: %s", strerror(errno));
 	read_clock();

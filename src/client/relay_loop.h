@@ -35,6 +35,8 @@ extern void loop_unwatch(int fd);
 extern void loop_timer_set(LoopTimer *timer, double at, void (*fire)(void *arg), void *arg);
 extern void loop_timer_clear(LoopTimer *timer);
 
+/* the next turn waits for nothing: there is more to do */
+extern void loop_again(void);
 /* wait for something, and let it be handled */
 extern void loop_turn(void);
 

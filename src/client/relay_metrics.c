@@ -100,7 +100,8 @@ write_metrics(Text *out)
 	head(out, "delivery_seconds", "histogram", "Duration of deliveries.");
 	for (const Lane *lane = lanes_all(); lane != NULL; lane = lane->next)
 		histogram(out, lane);
-	single(out, "unreported", "gauge", "Outcomes that the database does not know yet.", relay_ended.count);
+	single(out, "unreported", "gauge", "Outcomes that the database does not know yet.", work_unreported());
+	single(out, "blocked", "gauge", "Tasks whose run another transaction has locked.", work_blocked());
 	single(out, "lost_leases_total", "counter",
 		   "Tasks whose lease had ended before their outcome was reported.", relay_lost_leases);
 	single(out, "connected", "gauge", "1 while there is a connection to the database.", db_ready());
@@ -165,8 +166,11 @@ read_request(Visitor *visitor)
 	}
 	else if (len == 8 && strncmp(path + 1, "/healthz", 8) == 0)
 	{
-		text_add(&body, relay_draining ? "draining\n" : db_ready() ? "ok\n" : "no connection\n");
-		answer(visitor, db_ready() && !relay_draining ? "200 OK" : "503 Service Unavailable", plain, &body);
+		const char *fault = relay_draining ? "draining" : !db_ready() ? "no connection" :
+			db_waits() ? "the database does not answer" : NULL;
+
+		text_format(&body, "%s\n", fault ? fault : "ok");
+		answer(visitor, fault ? "503 Service Unavailable" : "200 OK", plain, &body);
 	}
 	else
 	{

@@ -5,6 +5,12 @@
  * One statement at a time, the most urgent first: leases that would end,
  * outcomes, then tasks for the target whose turn it is.  Only what may be
  * started at once is fetched, so that no lease is hoarded.
+ *
+ * Outcomes and extensions take the locks of runs, and a transaction may hold
+ * one for long; other faults may lie in one task, too.  A batch that fails so is
+ * tried again in groups, then each job alone.  One that fails alone is blocked:
+ * of those one at a time is tried, with pauses, so that they do not keep the
+ * others waiting.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -18,28 +24,49 @@
 #include "relay_json.h"
 
 #define MAX_BATCH		1000
+#define GROUP			32
+/* how long a lock is waited for, at first and by what failed before */
+#define PATIENCE		"200ms"
+#define SHORT_PATIENCE	"20ms"
+/* for this one statement */
+#define FROM_PATIENCE(parameter) \
+	" FROM (SELECT pg_catalog.set_config('lock_timeout', " parameter ", true)) AS patience"
+/* between tries of what is blocked; twice as long after each that fails */
+#define FIRST_PAUSE_S	0.05
+#define LAST_PAUSE_S	1
 /* a lease is extended when this part of it has passed */
 #define EXTEND_AFTER	0.4
 /* after a refusal, an action is left alone for so long */
 #define BLOCKED_S		30
+/* of tasks that come at once, about */
+#define FETCH_BYTES		(8 * 1024 * 1024)
+#define FIRST_FETCH		8
 
-/* what is being reported, extended */
+/* what is being reported; how many leases are being extended */
 static JobList batch;
+static int	extending;
+static bool locked;				/* somebody has the lock of a run */
 static bool refused;			/* not to be tried again as it is */
 static bool passing;			/* try again later */
 static double asked_at;
+
+static double blocked_until;	/* what is blocked is not tried */
+static double blocked_pause = FIRST_PAUSE_S;
+static LoopTimer blocked_timer;
 
 /* what is being fetched */
 static Config *fetch_config;
 static Target *fetch_target;
 static Action *fetch_action;	/* the only one; NULL: several */
 static int	fetch_rows;
+static int	fetch_asked;
 
 static int	turn;				/* of the targets */
 static bool failures_first;
 static double next_extend;
 static LoopTimer extend_timer;
 static LoopTimer room_timer;
+static double warned_blocked;
 static double warned_lost;
 static double warned_fetch;
 static double warned_report;
@@ -71,6 +98,96 @@ work_expected(const char *payload)
 	text_free(&name);
 }
 
+int
+work_unreported(void)
+{
+	return relay_ended.count + batch.count;
+}
+
+int
+work_blocked(void)
+{
+	const JobList *const lists[] = {&relay_jobs, &relay_ended, &batch};
+	int			count = 0;
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		for (const Job *job = lists[i]->first; job != NULL; job = job->next)
+			count += job->blocked;
+	return count;
+}
+
+/* ---- statements that fail ---- */
+
+static void
+classify(const char *sqlstate)
+{
+	locked = strcmp(sqlstate, "55P03") == 0;
+	passing = !locked && db_may_pass(sqlstate);
+	refused = !locked && !passing;
+}
+
+static void
+begin_statement(void)
+{
+	locked = passing = refused = false;
+	asked_at = loop_now();
+}
+
+static const char *
+patience(const Job *job)
+{
+	return job->together > 0 ? SHORT_PATIENCE : PATIENCE;
+}
+
+/* what is blocked one at a time, the rest with its like */
+static bool
+may_join(const Job *job, const Job *first)
+{
+	if (first == NULL)
+		return !job->blocked || loop_now() >= blocked_until;
+	return !job->blocked && !first->blocked && job->together == first->together;
+}
+
+static int
+most_together(const Job *first)
+{
+	return first->together > 0 ? first->together : MAX_BATCH;
+}
+
+/* Its batch of so many failed. */
+static void
+split(Job *job, int count)
+{
+	job->together = count > GROUP ? GROUP : 1;
+}
+
+static void
+block(Job *job, const char *what)
+{
+	if (locked)
+		relay_warn_rarely(&warned_blocked, "%s of task %" PRId64 " (target \"%s\") has to wait: another "
+						  "transaction holds the lock of its run; see the oldest xact_start in "
+						  "pg_stat_activity", what, job->id, job->lane->name);
+	job->together = 1;
+	job->blocked = true;
+	blocked_until = loop_now() + blocked_pause;
+	blocked_pause = blocked_pause * 2 < LAST_PAUSE_S ? blocked_pause * 2 : LAST_PAUSE_S;
+	loop_timer_set(&blocked_timer, blocked_until, wake, NULL);
+}
+
+/* The server took it; so it may take the next one. */
+static void
+unblock(Job *job)
+{
+	if (job->blocked)
+	{
+		blocked_until = 0;
+		blocked_pause = FIRST_PAUSE_S;
+	}
+	job->blocked = false;
+	job->together = 0;
+}
+
 /* ---- outcomes ---- */
 
 static void
@@ -97,6 +214,7 @@ report_result(const PGresult *result)
 	{
 		next = job->next;
 		list_remove(&batch, job);
+		unblock(job);
 		if (row < rows && strtoll(PQgetvalue(result, row, 0), NULL, 10) == job->id)
 			row++;
 		else if (!job->resent)
@@ -112,17 +230,25 @@ report_result(const PGresult *result)
 static void
 report_failed(const char *sqlstate, const char *message)
 {
-	passing = db_may_pass(sqlstate);
-	refused = !passing;
-	relay_warn_rarely(&warned_report, "outcomes could not be reported: %s", message);
+	classify(sqlstate);
+	if (!locked)
+		relay_warn_rarely(&warned_report, "outcomes could not be reported: %s", message);
 }
 
 static void
 report_ended(void)
 {
 	Job		   *job = batch.first;
+	int			count = batch.count;
 
-	if (job != NULL && refused && job->alone)
+	if (count > 1 && (locked || refused))
+	{
+		for (; job != NULL; job = job->next)
+			split(job, count);
+	}
+	else if (job != NULL && locked)
+		block(job, "the outcome");
+	else if (job != NULL && refused)
 	{
 		/* once more without what may be the cause */
 		if (job->text != NULL)
@@ -138,9 +264,6 @@ report_ended(void)
 			job_free(job);
 		}
 	}
-	else if (refused)
-		for (job = batch.first; job != NULL; job = job->next)
-			job->alone = true;
 	if (passing)
 		db_pause(0.25);
 	give_back();
@@ -154,7 +277,8 @@ report_lost(void)
 	give_back();
 }
 
-static const DbStatement report = {report_result, report_failed, report_ended, report_lost};
+static const DbStatement report = {report_result, report_failed, report_ended, report_lost,
+"the report of outcomes"};
 
 static void
 add_number(Text *array, int64_t number)
@@ -162,20 +286,20 @@ add_number(Text *array, int64_t number)
 	text_format(array, "%c%" PRId64, array->len == 0 ? '{' : ',', number);
 }
 
-/* outcomes of one kind; of one that was refused in a batch, that one alone */
+/* outcomes of one kind */
 static bool
 gather(bool done)
 {
 	Job		   *next;
 
-	for (Job *job = relay_ended.first; job != NULL && batch.count < MAX_BATCH; job = next)
+	for (Job *job = relay_ended.first; job != NULL; job = next)
 	{
 		next = job->next;
-		if ((job->outcome == RELAY_DONE) != done || (job->alone && batch.count > 0))
+		if ((job->outcome == RELAY_DONE) != done || !may_join(job, batch.first))
 			continue;
 		list_remove(&relay_ended, job);
 		list_append(&batch, job);
-		if (job->alone)
+		if (batch.count == most_together(batch.first))
 			break;
 	}
 	return batch.count > 0;
@@ -197,8 +321,9 @@ send_done(void)
 	text_array_end(&ids);
 	text_array_end(&tokens);
 	text_array_end(&results);
-	db_send(&report, "SELECT sopflow.ack_many($1::bigint[], $2::bigint[], $3::jsonb[])", 3,
-			(const char *const[]) {ids.data, tokens.data, results.data});
+	db_send(&report, "SELECT sopflow.ack_many($1::bigint[], $2::bigint[], $3::jsonb[])"
+			FROM_PATIENCE("$4"), 4,
+			(const char *const[]) {ids.data, tokens.data, results.data, patience(batch.first)});
 	text_free(&ids);
 	text_free(&tokens);
 	text_free(&results);
@@ -223,9 +348,9 @@ send_failed(void)
 	for (int i = 0; i < 5; i++)
 		text_array_end(&arrays[i]);
 	db_send(&report, "SELECT sopflow.nack_many($1::bigint[], $2::bigint[], $3::text[], $4::interval[],"
-			" $5::bool[])", 5,
+			" $5::bool[])" FROM_PATIENCE("$6"), 6,
 			(const char *const[]) {arrays[0].data, arrays[1].data, arrays[2].data, arrays[3].data,
-		arrays[4].data});
+		arrays[4].data, patience(batch.first)});
 	for (int i = 0; i < 5; i++)
 		text_free(&arrays[i]);
 }
@@ -240,7 +365,7 @@ send_outcomes(void)
 		return false;
 	done = batch.first->outcome == RELAY_DONE;
 	failures_first = done;
-	refused = passing = false;
+	begin_statement();
 	if (done)
 		send_done();
 	else
@@ -270,6 +395,7 @@ extend_result(const PGresult *result)
 		if (job == NULL || !job->extending)
 			continue;
 		job->extending = false;
+		unblock(job);
 		if (*PQgetvalue(result, row, 1) == 't')
 		{
 			job->lease_end = asked_at + job->lease;
@@ -287,8 +413,9 @@ extend_result(const PGresult *result)
 static void
 extend_failed(const char *sqlstate, const char *message)
 {
-	(void) sqlstate;
-	relay_warn_rarely(&warned_report, "leases could not be extended: %s", message);
+	classify(sqlstate);
+	if (!locked)
+		relay_warn_rarely(&warned_report, "leases could not be extended: %s", message);
 }
 
 /* those that were not answered for are asked for again soon */
@@ -298,17 +425,25 @@ extend_ended(void)
 	next_extend = INFINITY;
 	for (Job *job = relay_jobs.first; job != NULL; job = job->next)
 	{
-		if (job->extending)
+		double		when;
+
+		if (job->extending && !locked && !refused)
 			job->extend_at = loop_now() + job->lease * 0.1;
+		else if (job->extending && extending > 1)
+			split(job, extending);
+		else if (job->extending)
+			block(job, "the extension of the lease");
 		job->extending = false;
-		if (!job->alert && !job->lost && job->extend_at < next_extend)
-			next_extend = job->extend_at;
+		when = job->blocked && job->extend_at < blocked_until ? blocked_until : job->extend_at;
+		if (!job->alert && !job->lost && when < next_extend)
+			next_extend = when;
 	}
 	if (next_extend < INFINITY)
 		loop_timer_set(&extend_timer, next_extend, wake, NULL);
 }
 
-static const DbStatement extension = {extend_result, extend_failed, extend_ended, extend_ended};
+static const DbStatement extension = {extend_result, extend_failed, extend_ended, extend_ended,
+"the extension of leases"};
 
 static int
 by_id(const void *a, const void *b)
@@ -328,19 +463,29 @@ send_extensions(void)
 	Text		ids = {0};
 	Text		tokens = {0};
 	Text		leases = {0};
+	const char *wait;
 
 	if (relay_jobs.count == 0 || loop_now() < next_extend)
 		return false;
 	jobs = client_alloc((size_t) relay_jobs.count * sizeof(Job *));
 	for (Job *job = relay_jobs.first; job != NULL; job = job->next)
-		if (!job->alert && !job->lost && job->extend_at <= loop_now() + job->lease * 0.05)
-			jobs[n++] = job;
+	{
+		if (job->alert || job->lost || job->extend_at > loop_now() + job->lease * 0.05 ||
+			!may_join(job, n > 0 ? jobs[0] : NULL))
+			continue;
+		jobs[n++] = job;
+		if (n == most_together(jobs[0]))
+			break;
+	}
 	if (n == 0)
 	{
 		free(jobs);
 		extend_ended();
 		return false;
 	}
+	wait = patience(jobs[0]);
+	begin_statement();
+	extending = n;
 	qsort(jobs, (size_t) n, sizeof(Job *), by_id);
 	for (int i = 0; i < n; i++)
 	{
@@ -352,10 +497,10 @@ send_extensions(void)
 	text_array_end(&ids);
 	text_array_end(&tokens);
 	text_array_end(&leases);
-	asked_at = loop_now();
 	db_send(&extension, "SELECT t.id, sopflow.extend(t.id, t.token, t.lease * interval '1 second') IS NOT"
-			" NULL FROM unnest($1::bigint[], $2::bigint[], $3::float8[]) AS t (id, token, lease)", 3,
-			(const char *const[]) {ids.data, tokens.data, leases.data});
+			" NULL" FROM_PATIENCE("$4") ", unnest($1::bigint[], $2::bigint[], $3::float8[])"
+			" AS t (id, token, lease)", 4,
+			(const char *const[]) {ids.data, tokens.data, leases.data, wait});
 	text_free(&ids);
 	text_free(&tokens);
 	text_free(&leases);
@@ -401,9 +546,21 @@ document_of(const PGresult *tasks, int row)
 	return text_take(&text);
 }
 
+/* how many tasks the next fetch may bring, so that they fit into memory */
+static void
+fit_fetch(Lane *lane, size_t bytes)
+{
+	if (bytes > FETCH_BYTES)
+		lane->most = fetch_rows > 1 ? fetch_rows / 2 : 1;
+	else if (fetch_rows == fetch_asked && fetch_rows == lane->most)
+		lane->most *= 2;
+}
+
 static void
 fetch_result(const PGresult *tasks)
 {
+	size_t		bytes = 0;
+
 	fetch_rows = PQntuples(tasks);
 	db_fetched += fetch_rows;
 	for (int row = 0; row < fetch_rows; row++)
@@ -419,6 +576,7 @@ fetch_result(const PGresult *tasks)
 		job = job_new(fetch_config, action->spec,
 					  strtoll(PQgetvalue(tasks, row, TASK_ID), NULL, 10),
 					  atoi(PQgetvalue(tasks, row, ATTEMPT)), document_of(tasks, row));
+		bytes += job->document_len;
 		job->token = strtoll(PQgetvalue(tasks, row, LEASE_TOKEN), NULL, 10);
 		job->lease = strtod(PQgetvalue(tasks, row, LEASE_LEFT), NULL);
 		if (job->lease < 0.001)
@@ -433,13 +591,14 @@ fetch_result(const PGresult *tasks)
 		}
 		job_submit(job);
 	}
+	fit_fetch(fetch_target->lane, bytes);
 }
 
 static void
 fetch_failed(const char *sqlstate, const char *message)
 {
-	passing = db_may_pass(sqlstate);
-	refused = !passing;
+	classify(sqlstate);
+	passing |= locked;
 	fetch_rows = 0;
 	if (fetch_action != NULL || passing)
 		relay_warn_rarely(refused ? &fetch_action->warned : &warned_fetch,
@@ -473,8 +632,9 @@ fetch_ended(void)
 		target->probe = 1;
 		target->more = true;
 	}
-	else if (target->probe > 0 && (refused || fetch_rows == 0))
+	else if (target->probe > 0)
 	{
+		/* however many tasks it has: the others wait */
 		target->probe++;
 		target->more = true;
 	}
@@ -483,7 +643,8 @@ fetch_ended(void)
 	fetch_over();
 }
 
-static const DbStatement fetch = {fetch_result, fetch_failed, fetch_ended, fetch_over};
+static const DbStatement fetch = {fetch_result, fetch_failed, fetch_ended, fetch_over,
+"the fetch of tasks"};
 
 /* the actions of the target to fetch for, as an array; NULL: none now */
 static char *
@@ -521,27 +682,35 @@ actions_of(Target *target)
 static bool
 send_fetch(Target *target, int room)
 {
+	bool		probing = target->probe > 0;
 	char	   *names = actions_of(target);
+	Lane	   *lane = target->lane;
 	char		count[16];
 	char		lease[32];
 
 	if (names == NULL)
 	{
-		/* the next one is probed, or nothing may be fetched until the next look */
-		target->more = target->probe > 0;
+		/* the next one is probed, or what may be fetched; or nothing until the next look */
+		target->more = probing;
+		if (probing)
+			loop_again();
 		if (target->probe > 0)
 			target->probe++;
 		return false;
 	}
-	snprintf(count, sizeof(count), "%d", room < relay_config->batch ? room : relay_config->batch);
+	if (lane->most == 0)
+		lane->most = FIRST_FETCH;
+	fetch_asked = room < relay_config->batch ? room : relay_config->batch;
+	if (fetch_asked > lane->most)
+		fetch_asked = lane->most;
+	snprintf(count, sizeof(count), "%d", fetch_asked);
 	snprintf(lease, sizeof(lease), "%.3f s", relay_config->lease);
 	fetch_config = relay_config;
 	fetch_config->users++;
 	fetch_target = target;
 	fetch_rows = 0;
-	refused = passing = false;
 	target->more = false;
-	asked_at = loop_now();
+	begin_statement();
 	db_fetches++;
 	db_send(&fetch, fetch_sql, 3,
 			(const char *const[]) {names, count, relay_config->lease > 0 ? lease : NULL});
