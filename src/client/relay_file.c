@@ -81,8 +81,12 @@ append(File *file, const char *line, size_t len)
 }
 
 static const char *
-reason(int error)
+reason(const File *file, int error)
 {
+	struct stat now;
+
+	if (stat(file->path, &now) != 0 || !S_ISFIFO(now.st_mode))
+		return strerror(error);
 	switch (error)
 	{
 		case ENXIO:
@@ -109,7 +113,7 @@ file_start(Job *job)
 	if (!ok)
 	{
 		job_failed(job, RELAY_RETRY, -1, client_format("could not write to \"%s\": %s", file->path,
-													   reason(errno)));
+													   reason(file, errno)));
 		return;
 	}
 	file->written |= job->spec->sync;

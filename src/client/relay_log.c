@@ -75,8 +75,11 @@ redact(Text *out, const char *bytes, size_t len, bool cut)
 
 		for (int i = 0; i < nsecrets; i++)
 		{
-			size_t		n = strlen(secrets[i]);
+			size_t		n;
 
+			if (*secrets[i] != *bytes)
+				continue;
+			n = strlen(secrets[i]);
 			if (cut && n > len && memcmp(bytes, secrets[i], len) == 0)
 				return;
 			if (n > longest && n <= len && memcmp(bytes, secrets[i], n) == 0)
