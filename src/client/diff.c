@@ -68,6 +68,7 @@ find_named(const cJSON *array, const char *name)
 	return NULL;
 }
 
+/* Whether each part is an object with a name of its own. */
 static bool
 all_named(const cJSON *array)
 {
@@ -77,9 +78,12 @@ all_named(const cJSON *array)
 	{
 		char	   *name = cJSON_IsObject(item) ? name_of(item) : NULL;
 
-		if (name == NULL)
-			return false;
+		/* two of one name cannot be told apart */
+		bool		ok = name != NULL && find_named(array, name) == item;
+
 		free(name);
+		if (!ok)
+			return false;
 	}
 	return true;
 }
