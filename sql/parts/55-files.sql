@@ -440,12 +440,12 @@ BEGIN
 		state := 'SF001';
 		message := format('file is not valid: rule set "%s", %s: %s', item.name, rules[1], rules[2]);
 		WHILE rest <> '' LOOP
-			part := regexp_match(rest, '^\.([A-Za-z_][A-Za-z0-9_]*)((?:\[\d+\])*)(\..*)?$');
+			part := regexp_match(rest, '^[.]([A-Za-z_][A-Za-z0-9_]*)((?:[[][0-9]+[]])*)([.].*)?$');
 			place := coalesce(place || '.' || part[1] || part[2], sopflow.sop_file_path(place, substr(rest, 2)));
 			rest := coalesce(part[3], '');
 		END LOOP;
 	ELSE
-		place := sopflow.sop_file_place(item, NULL, coalesce(nullif(column_name, ''), substring(message from 'column "(\w+)"'), ''), message);
+		place := sopflow.sop_file_place(item, NULL, coalesce(nullif(column_name, ''), substring(message from 'column "([[:alnum:]_]+)"'), ''), message);
 	END IF;
 	detail := concat_ws(E'\n', format('Path: %s.', place), nullif(detail, ''));
 	IF hint = '' THEN
@@ -533,6 +533,21 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sopflow.export_sop(text) IS 'An SOP as load_sop() takes it';
+
+CREATE FUNCTION sopflow.sop_file_export(kind text, name text) RETURNS jsonb
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	stored jsonb := sopflow.sop_file_stored(kind, name);
+BEGIN
+	IF kind = 'rule_set' THEN
+		RETURN sopflow.sop_file_stored_rules(name);
+	END IF;
+	RETURN CASE WHEN stored IS NOT NULL THEN sopflow.sop_file_canonical(kind, stored) END;
+END
+$$;
+COMMENT ON FUNCTION sopflow.sop_file_export(text, text) IS 'An action, a calendar, a rule set or an SOP as files have it; null where the caller sees none';
 
 CREATE FUNCTION sopflow.export_file(sop_ids text[] DEFAULT NULL) RETURNS jsonb
 	LANGUAGE plpgsql STABLE

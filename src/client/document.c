@@ -12,6 +12,10 @@
 #include "client.h"
 #include "document_private.h"
 
+/* digits that numeric has at most before the point and behind it */
+#define NUMERIC_MAX_WHOLE	131072L
+#define NUMERIC_MAX_PART	16383L
+
 typedef struct LineNode
 {
 	char	   *key;
@@ -232,7 +236,11 @@ document_kind(const char *path)
 {
 	const char *dot = strrchr(path, '.');
 
-	return dot != NULL && strcasecmp(dot, ".json") == 0 ? DOCUMENT_JSON : DOCUMENT_YAML;
+	if (dot != NULL && strcasecmp(dot, ".json") == 0)
+		return DOCUMENT_JSON;
+	if (dot != NULL && (strcasecmp(dot, ".yml") == 0 || strcasecmp(dot, ".yaml") == 0))
+		return DOCUMENT_YAML;
+	return DOCUMENT_UNKNOWN;
 }
 
 char *
@@ -277,6 +285,16 @@ document_read(const char *path, size_t *len, char **error)
 	return text;
 }
 
+static bool
+may_be_json(const char *text, size_t len)
+{
+	size_t		i = 0;
+
+	while (i < len && strchr(" \t\r\n", text[i]) != NULL)
+		i++;
+	return i < len && (text[i] == '{' || text[i] == '[');
+}
+
 bool
 documents_parse(const char *text, size_t len, DocumentKind kind, Documents *documents,
 				int *error_line, char **error)
@@ -301,14 +319,19 @@ documents_parse(const char *text, size_t len, DocumentKind kind, Documents *docu
 							   : "the text is not UTF-8");
 		return false;
 	}
-	if (kind == DOCUMENT_YAML)
+	if (kind == DOCUMENT_YAML || (kind == DOCUMENT_UNKNOWN && !may_be_json(text, len)))
 		return yaml_parse(text, len, documents, error_line, error);
 	documents->items = client_alloc(sizeof(Document));
-	if (!json_parse(text, len, documents->items, error_line, error))
+	if (!json_parse(text, len, kind == DOCUMENT_SERVER ? SERVER_MAX_DEPTH : DOCUMENT_MAX_DEPTH,
+					documents->items, error_line, error))
 	{
 		free(documents->items);
 		documents->items = NULL;
-		return false;
+		if (kind != DOCUMENT_UNKNOWN)
+			return false;
+		free(*error);
+		*error = NULL;
+		return yaml_parse(text, len, documents, error_line, error);
 	}
 	documents->count = 1;
 	return true;
@@ -361,19 +384,39 @@ document_parse(const char *text, size_t len, DocumentKind kind, Lines **lines, c
 	return value;
 }
 
+/* Whether the type numeric of the server, of which the numbers of jsonb are, holds it. */
+static bool
+fits_numeric(const char *text)
+{
+	const char *whole = text + strspn(text, "-0");
+	long		whole_digits = (long) strspn(whole, "0123456789");
+	const char *part = whole + whole_digits;
+	long		part_digits = 0;
+	long		exponent = 0;
+
+	if (*part == '.')
+	{
+		part_digits = (long) strspn(++part, "0123456789");
+		if (whole_digits == 0)
+			whole_digits = -(long) strspn(part, "0");
+		part += part_digits;
+	}
+	if (*part != '\0')
+		exponent = strtol(part + 1, NULL, 10);
+	if (exponent > DOCUMENT_MAX_SIZE * 2 || exponent < -DOCUMENT_MAX_SIZE * 2)
+		return false;
+	return whole_digits + exponent <= NUMERIC_MAX_WHOLE &&
+		part_digits - exponent <= NUMERIC_MAX_PART;
+}
+
 cJSON *
 number_new(const char *text)
 {
 	cJSON	   *value;
-	double		number;
 
-	if (strlen(text) > NUMBER_MAX_LEN)
+	if (!fits_numeric(text))
 		return NULL;
-	errno = 0;
-	number = strtod(text, NULL);
-	if (errno == ERANGE)
-		return NULL;
-	value = cJSON_CreateNumber(number);
+	value = cJSON_CreateNumber(strtod(text, NULL));
 	if (value == NULL)
 		client_fatal(EXIT_FAILED, "out of memory");
 	value->valuestring = client_strdup(text);

@@ -4,14 +4,14 @@
  *	  part, and written.
  *
  * Refused with their line: text that is not UTF-8, duplicate keys, keys that
- * are no strings, nesting deeper than DOCUMENT_MAX_DEPTH, anything after the
- * end.  YAML scalars are those of the core schema of YAML 1.2: true, 12, 1.5
+ * are no strings, nesting deeper than DOCUMENT_MAX_DEPTH, numbers that numeric
+ * cannot hold, anything after the end.  YAML scalars are those of the core schema of YAML 1.2: true, 12, 1.5
  * and null are typed, while yes, 24h, 0777 as well as everything in quotes
  * are strings; tags and merge keys are refused, and aliases may make a
  * document larger only within bounds.
  *
  * A number keeps its text in valuestring, so that document_print() loses no
- * digit; valuedouble is as ever.
+ * digit; valuedouble is as ever, infinite or 0 where a double cannot hold it.
  *
  * Paths are written as the server does: $.nodes[2].params["a key"]; $ or nothing
  * is the document itself, and the $ with its point may be left out.
@@ -26,12 +26,16 @@
 #include <cjson/cJSON.h>
 
 #define DOCUMENT_MAX_DEPTH	64
+/* of what the server sends: as much as the stack of this program bears */
+#define SERVER_MAX_DEPTH	10000
 #define DOCUMENT_MAX_SIZE	(64 * 1024 * 1024)
 
 typedef enum DocumentKind
 {
 	DOCUMENT_YAML,
-	DOCUMENT_JSON
+	DOCUMENT_JSON,
+	DOCUMENT_UNKNOWN,			/* JSON where it is that, else YAML */
+	DOCUMENT_SERVER				/* JSON of the server, which has judged it already */
 } DocumentKind;
 
 typedef struct Lines Lines;
@@ -48,7 +52,7 @@ typedef struct Documents
 	int			count;
 } Documents;
 
-/* by the name: .json is JSON, everything else YAML, which holds JSON */
+/* by the name: .json is JSON, .yml and .yaml are YAML, others unknown */
 extern DocumentKind document_kind(const char *path);
 
 /* a whole file, or stdin for "-"; NULL and *error, which is to be freed */

@@ -7,9 +7,6 @@
 
 #include "document.h"
 
-/* longest text of a number */
-#define NUMBER_MAX_LEN		1000
-
 /* what a plain scalar of YAML is */
 typedef enum ScalarKind
 {
@@ -35,7 +32,7 @@ extern int	text_line(const char *text, size_t offset);
 /* offset of the first byte that is no UTF-8, or the length */
 extern size_t text_check(const char *text, size_t len);
 
-/* a number with its text; NULL where it is out of range */
+/* a number with its text; NULL where it is out of the range of numeric */
 extern cJSON *number_new(const char *text);
 /* append to an array; key is taken over, and NULL for an array */
 extern void value_append(cJSON *parent, char *key, cJSON *value);
@@ -45,7 +42,7 @@ extern int	value_duplicate(const cJSON *object);
 /* JSON text of the number, to be freed, for SCALAR_NUMBER; else why for SCALAR_REFUSED */
 extern ScalarKind scalar_resolve(const char *text, size_t len, char **number, const char **why);
 
-extern bool json_parse(const char *text, size_t len, Document *document,
+extern bool json_parse(const char *text, size_t len, int max_depth, Document *document,
 					   int *error_line, char **error);
 extern bool yaml_parse(const char *text, size_t len, Documents *documents,
 					   int *error_line, char **error);

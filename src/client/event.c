@@ -7,6 +7,7 @@
  * read as JSON, as kcat -J gives the payload of a message.
  */
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,7 +98,7 @@ read_time(const cJSON *value)
 
 	if (cJSON_IsString(value) && *value->valuestring != '\0')
 		return cJSON_CreateString(value->valuestring);
-	if (!cJSON_IsNumber(value))
+	if (!cJSON_IsNumber(value) || !isfinite(value->valuedouble))
 		return NULL;
 	snprintf(text, sizeof(text), "%.6f",
 			 value->valuedouble / (value->valuedouble >= MILLISECONDS_FROM ? 1000 : 1));

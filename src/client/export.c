@@ -23,7 +23,7 @@ read_result(const PGresult *result, int row)
 {
 	char	   *error;
 	cJSON	   *value = document_parse(PQgetvalue(result, row, 0),
-									   (size_t) PQgetlength(result, row, 0), DOCUMENT_JSON, NULL,
+									   (size_t) PQgetlength(result, row, 0), DOCUMENT_SERVER, NULL,
 									   &error);
 
 	if (value == NULL)

@@ -18,6 +18,7 @@ typedef struct Reader
 	const char *at;
 	const char *end;
 	int			line;			/* of at */
+	int			max_depth;
 	Lines	   *lines;
 	int			error_line;
 	char	   *error;
@@ -313,8 +314,8 @@ read_container(Reader *reader, bool is_object, int part, int depth)
 
 	if (value == NULL)
 		client_fatal(EXIT_FAILED, "out of memory");
-	if (depth >= DOCUMENT_MAX_DEPTH)
-		ok = fault(reader, reader->line, "nested deeper than %d levels", DOCUMENT_MAX_DEPTH) != NULL;
+	if (depth >= reader->max_depth)
+		ok = fault(reader, reader->line, "nested deeper than %d levels", reader->max_depth) != NULL;
 	skip_blanks(reader);
 	while (ok && peek(reader) != close)
 	{
@@ -380,9 +381,10 @@ read_value(Reader *reader, int part, int depth)
 }
 
 bool
-json_parse(const char *text, size_t len, Document *document, int *error_line, char **error)
+json_parse(const char *text, size_t len, int max_depth, Document *document, int *error_line,
+		   char **error)
 {
-	Reader		reader = {text, text, text + len, 1, lines_new(), 0, NULL};
+	Reader		reader = {text, text, text + len, 1, max_depth, lines_new(), 0, NULL};
 	cJSON	   *value;
 
 	skip_blanks(&reader);

@@ -28,83 +28,81 @@ const char	validate_help[] =
 
 /* by the words of load_sop() */
 static const char *
-array_of(const char *kind)
-{
-	return strcmp(kind, "sop") == 0 ? "sops" : strcmp(kind, "action") == 0 ? "actions"
-		: strcmp(kind, "calendar") == 0 ? "calendars" : "rule_sets";
-}
-
-static const char *
 word_of(const char *kind)
 {
 	return strcmp(kind, "sop") == 0 ? "SOP" : strcmp(kind, "rule_set") == 0 ? "rule set" : kind;
 }
 
-/* Everything that the caller sees, as it stands in this transaction. */
+/* One object as it stands in this transaction, or null; NULL after an error. */
 static cJSON *
-export_all(PGconn *conn, int *code)
+export_object(PGconn *conn, const char *kind, const char *name, int *code)
 {
-	PGresult   *result = client_try_query(conn, "SELECT sopflow.export_file(NULL)", 0, NULL);
+	const char *params[2] = {kind, name};
+	PGresult   *result = client_try_query(conn, "SELECT sopflow.sop_file_export($1, $2)", 2, params);
 	cJSON	   *value = NULL;
 	char	   *error;
 
-	if (result != NULL)
+	if (result == NULL)
+		*code = client_lost(conn) ? EXIT_CONNECTION : EXIT_FAILED;
+	else if (PQgetisnull(result, 0, 0))
+		value = cJSON_CreateNull();
+	else
 	{
 		value = document_parse(PQgetvalue(result, 0, 0), (size_t) PQgetlength(result, 0, 0),
-							   DOCUMENT_JSON, NULL, &error);
+							   DOCUMENT_SERVER, NULL, &error);
 		if (value == NULL)
-			client_error("could not read what the server exports: %s", error);
+			client_error("could not read what the server exports of %s \"%s\": %s", word_of(kind),
+						 name, error);
 		else
 			document_order(value);
 		free(error);
 	}
-	else
-		*code = client_lost(conn) ? EXIT_CONNECTION : EXIT_FAILED;
 	PQclear(result);
 	return value;
 }
 
-static const cJSON *
-find_object(const cJSON *file, const char *kind, const char *name)
+/* An element for each row of what load_sop() tells: what changed as it stands now, else null. */
+static cJSON *
+export_changed(PGconn *conn, const PGresult *changes, int *code)
 {
-	const cJSON *array = cJSON_GetObjectItemCaseSensitive(file, array_of(kind));
-	const cJSON *item;
+	cJSON	   *array = cJSON_CreateArray();
 
-	cJSON_ArrayForEach(item, array)
+	for (int i = 0; i < PQntuples(changes); i++)
 	{
-		const cJSON *theirs = cJSON_GetObjectItemCaseSensitive(item, "id");
+		cJSON	   *value = strcmp(PQgetvalue(changes, i, 2), "unchanged") == 0 ? cJSON_CreateNull() :
+			export_object(conn, PQgetvalue(changes, i, 0), PQgetvalue(changes, i, 1), code);
 
-		if (theirs == NULL)
-			theirs = cJSON_GetObjectItemCaseSensitive(item, "name");
-		if (cJSON_IsString(theirs) && strcmp(theirs->valuestring, name) == 0)
-			return item;
+		if (value == NULL)
+		{
+			cJSON_Delete(array);
+			return NULL;
+		}
+		cJSON_AddItemToArray(array, value);
 	}
-	return NULL;
+	return array;
 }
 
 /* A line for each object that changes, with its fields where before and after are given. */
 static void
 print_changes(const PGresult *result, const cJSON *before, const cJSON *after)
 {
+	const cJSON *old = before != NULL ? before->child : NULL;
+	const cJSON *new = after != NULL ? after->child : NULL;
+
 	for (int i = 0; i < PQntuples(result); i++)
 	{
-		const char *kind = PQgetvalue(result, i, 0);
-		const char *name = PQgetvalue(result, i, 1);
 		const char *change = PQgetvalue(result, i, 2);
-		const cJSON *old = find_object(before, kind, name);
-		const cJSON *new = find_object(after, kind, name);
-		cJSON	   *nothing;
 
-		if (strcmp(change, "unchanged") == 0)
-			continue;
-		printf("%s \"", word_of(kind));
-		print_text(stdout, name);
-		printf("\" %s%s\n", after != NULL ? "would be " : "", change);
-		if (new == NULL)
-			continue;
-		nothing = cJSON_CreateObject();
-		diff_print(stdout, old != NULL ? old : nothing, new);
-		cJSON_Delete(nothing);
+		if (strcmp(change, "unchanged") != 0)
+		{
+			printf("%s \"", word_of(PQgetvalue(result, i, 0)));
+			print_text(stdout, PQgetvalue(result, i, 1));
+			printf("\" %s%s\n", after != NULL ? "would be " : "", change);
+			if (new != NULL)
+				diff_print(stdout, old, new);
+		}
+		old = old != NULL ? old->next : NULL;
+		new = new != NULL ? new->next : NULL;
 	}
 }
 
@@ -137,6 +135,15 @@ step(PGconn *conn, const char *sql, int *code)
 	return result != NULL;
 }
 
+/* What the load has changed, after it and, once it is undone, before it. */
+static bool
+read_changes(PGconn *conn, const PGresult *result, cJSON **before, cJSON **after, int *code)
+{
+	return (*after = export_changed(conn, result, code)) != NULL &&
+		step(conn, "ROLLBACK TO SAVEPOINT load", code) &&
+		(*before = export_changed(conn, result, code)) != NULL;
+}
+
 int
 load_set(const FileSet *set, PGconn *conn, bool dry)
 {
@@ -147,11 +154,11 @@ load_set(const FileSet *set, PGconn *conn, bool dry)
 	bool		ok;
 
 	ok = step(conn, "BEGIN", &code) &&
-		(!dry || (before = export_all(conn, &code)) != NULL) &&
+		(!dry || step(conn, "SAVEPOINT load", &code)) &&
 		(result = fileset_load(set, conn, &code)) != NULL &&
-		(!dry || (after = export_all(conn, &code)) != NULL) &&
 		/* what is checked at commit is checked before the rollback, too */
-		step(conn, dry ? "SET CONSTRAINTS ALL IMMEDIATE" : "COMMIT", &code);
+		step(conn, dry ? "SET CONSTRAINTS ALL IMMEDIATE" : "COMMIT", &code) &&
+		(!dry || read_changes(conn, result, &before, &after, &code));
 	if (ok)
 	{
 		code = EXIT_OK;

@@ -91,8 +91,6 @@ resolve_decimal(const char *text, size_t len, char **number, const char **why)
 	if (whole_len > 1 && *whole == '0')
 		*why = "a number that begins with 0 is read in more than one way; put it in quotes "
 			"or leave the 0 out";
-	else if (len > NUMBER_MAX_LEN)
-		*why = "a number is out of range";
 	else
 		*number = client_format("%s%.*s%s%.*s%.*s", negative ? "-" : "",
 								whole_len > 0 ? (int) whole_len : 1, whole_len > 0 ? whole : "0",
