@@ -347,7 +347,7 @@ const SfStatement sf_statements[SF_PLAN_COUNT] = {
 		"SELECT t.tgname::text FROM pg_trigger t"
 		" WHERE t.tgrelid = $1 AND t.tgfoid = 'sopflow.enforce()'::regprocedure AND t.tgparentid = 0"
 		" AND starts_with(t.tgname::text, '~sopflow_guard_')"
-		" AND t.tgargs = convert_to($2, getdatabaseencoding()) || '\\x00'::bytea ORDER BY 1",
+		" AND t.tgargs = convert_to($2, getdatabaseencoding()) || E'\\\\x00'::bytea ORDER BY 1",
 		true, 2, {OIDOID, TEXTOID}
 	},
 	[SF_PLAN_GUARD_LATER] = {

@@ -20,7 +20,7 @@ CREATE VIEW sopflow.guard_trigger AS
 	CROSS JOIN (VALUES ('INSERT', 4), ('DELETE', 8), ('UPDATE', 16)) AS e(event, bit)
 	LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid = g.relation AND (t.tgtype & (3 | e.bit)) = (3 | e.bit)
 		AND t.tgfoid = 'sopflow.enforce()'::regprocedure AND t.tgparentid = 0
-		AND t.tgargs = pg_catalog.convert_to(g.rule_set, pg_catalog.getdatabaseencoding()) || '\x00'::bytea;
+		AND t.tgargs = pg_catalog.convert_to(g.rule_set, pg_catalog.getdatabaseencoding()) || E'\\x00'::bytea;
 COMMENT ON VIEW sopflow.guard_trigger IS 'Triggers of guarded tables';
 COMMENT ON COLUMN sopflow.guard_trigger.relation IS 'Guarded table';
 COMMENT ON COLUMN sopflow.guard_trigger.rule_set IS 'Rule set';
@@ -65,7 +65,7 @@ CREATE VIEW sopflow.guard_later AS
 				CROSS JOIN LATERAL pg_catalog.jsonb_path_query(r.actions, '$[*].set ? (@.type() == "object")') AS s(fields)
 				CROSS JOIN LATERAL pg_catalog.jsonb_object_keys(s.fields) AS k(key)
 				WHERE r.rule_set = o.rule_set AND r.enabled
-					AND CASE WHEN k.key !~ '^[ \t\n\r\f]*(?:"(?:[^"]|"")+"|[^\u0001-\u0040\u005B-\u005E\u0060\u007B-\u007F][^\u0001-\u0023\u0025-\u002F\u003A-\u0040\u005B-\u005E\u0060\u007B-\u007F]*)(?:[ \t\n\r\f]*\.[ \t\n\r\f]*(?:"(?:[^"]|"")+"|[^\u0001-\u0040\u005B-\u005E\u0060\u007B-\u007F][^\u0001-\u0023\u0025-\u002F\u003A-\u0040\u005B-\u005E\u0060\u007B-\u007F]*))?[ \t\n\r\f]*$'
+					AND CASE WHEN k.key !~ E'^[ \\t\\n\\r\\f]*(?:"(?:[^"]|"")+"|[^\\u0001-\\u0040\\u005B-\\u005E\\u0060\\u007B-\\u007F][^\\u0001-\\u0023\\u0025-\\u002F\\u003A-\\u0040\\u005B-\\u005E\\u0060\\u007B-\\u007F]*)(?:[ \\t\\n\\r\\f]*\\.[ \\t\\n\\r\\f]*(?:"(?:[^"]|"")+"|[^\\u0001-\\u0040\\u005B-\\u005E\\u0060\\u007B-\\u007F][^\\u0001-\\u0023\\u0025-\\u002F\\u003A-\\u0040\\u005B-\\u005E\\u0060\\u007B-\\u007F]*))?[ \\t\\n\\r\\f]*$'
 						THEN true
 						ELSE pg_catalog.parse_ident(k.key)::name[] = ARRAY['new', a.attname]
 							OR pg_catalog.parse_ident(k.key)::name[] = ARRAY[a.attname]
@@ -231,7 +231,7 @@ UNION ALL
 	FROM sopflow.guarded g
 	JOIN sopflow.guard_part p ON p.relation = g.relation
 	JOIN pg_catalog.pg_trigger t ON t.tgrelid = p.part AND t.tgfoid = 'sopflow.enforce()'::regprocedure
-		AND t.tgargs = pg_catalog.convert_to(g.rule_set, pg_catalog.getdatabaseencoding()) || '\x00'::bytea
+		AND t.tgargs = pg_catalog.convert_to(g.rule_set, pg_catalog.getdatabaseencoding()) || E'\\x00'::bytea
 	WHERE t.tgenabled NOT IN ('O', 'A')
 UNION ALL
 	SELECT 'warning', 'guard_later',

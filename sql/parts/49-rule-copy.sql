@@ -29,7 +29,7 @@ CREATE FUNCTION sopflow.copy_rules_set(fields jsonb, columns jsonb) RETURNS json
 AS $$
 DECLARE
 	-- what is no column there is not set
-	absent CONSTANT text := '^\s*\(NULL::';
+	absent CONSTANT text := E'^\\s*\\(NULL::';
 	twice record;
 BEGIN
 	SELECT c.field, array_agg(c.key ORDER BY c.key COLLATE "C") AS keys INTO twice

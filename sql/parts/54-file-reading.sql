@@ -165,7 +165,7 @@ CREATE FUNCTION sopflow.sop_file_interval(value interval) RETURNS text
 	SET search_path = pg_catalog, pg_temp SET IntervalStyle = 'postgres'
 AS $$
 DECLARE
-	part text[] := regexp_match(value::text, '^(\d+):(\d\d):(\d\d)$');
+	part text[] := regexp_match(value::text, '^([0-9]+):([0-9]{2}):([0-9]{2})$');
 	hours bigint := part[1];
 	minutes int := part[2];
 	seconds int := part[3];
@@ -198,7 +198,7 @@ BEGIN
 	END;
 	-- a number is no name, though some versions take it for an OID
 	RETURN (SELECT format('%I.%I', n.nspname, c.relname)
-		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation AND name !~ '^\s*\d+\s*$');
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation AND name !~ '^[[:space:]]*[0-9]+[[:space:]]*$');
 END
 $$;
 COMMENT ON FUNCTION sopflow.sop_file_relation(text, text) IS 'Name of a relation with its schema; null: there is none';
@@ -263,11 +263,11 @@ BEGIN
 		WHEN word = 'identifier' THEN CASE WHEN octet_length(v) NOT BETWEEN 1 AND 63 THEN 'must have 1 to 63 bytes' END
 		WHEN word = 'words' THEN
 			CASE WHEN v <> ALL (string_to_array(split_part(type, ' ', 2), '|'))
-				THEN format('is "%s", and must be %s', v, regexp_replace(replace(split_part(type, ' ', 2), '|', ', '), ', ([^,]*)$', ' or \1')) END
+				THEN format('is "%s", and must be %s', v, regexp_replace(replace(split_part(type, ' ', 2), '|', ', '), ', ([^,]*)$', E' or \\1')) END
 		WHEN word = 'time' THEN
-			CASE WHEN v !~ '^(([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,6})?)?|24:00(:00)?)$' THEN format('is "%s", and must be a time of the form HH:MM', v) END
-		WHEN word = 'date' THEN CASE WHEN v !~ '^\d{4}-\d\d-\d\d$' THEN format('is "%s", and must be a day of the form YYYY-MM-DD', v) END
-		WHEN word = 'interval' THEN CASE WHEN v ~ '^\s*[+-]?[\d.]+\s*$' AND v !~ '^\s*0+\s*$' THEN 'needs a unit' END
+			CASE WHEN v !~ '^(([01]?[0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,6})?)?|24:00(:00)?)$' THEN format('is "%s", and must be a time of the form HH:MM', v) END
+		WHEN word = 'date' THEN CASE WHEN v !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$' THEN format('is "%s", and must be a day of the form YYYY-MM-DD', v) END
+		WHEN word = 'interval' THEN CASE WHEN v ~ '^[[:space:]]*[+-]?[0-9.]+[[:space:]]*$' AND v !~ '^[[:space:]]*0+[[:space:]]*$' THEN 'needs a unit' END
 		END;
 	hint := CASE
 		WHEN fault = 'needs a unit' THEN 'Write "24h", "3 days" or "1 day 2 hours", for example.'
@@ -590,10 +590,10 @@ BEGIN
 			CASE
 				WHEN row_value->>x.column_name IS NULL THEN 'null'
 				WHEN x.type = 'interval' THEN to_jsonb(sopflow.sop_file_interval((row_value->>x.column_name)::interval))
-				WHEN x.type = 'time' THEN to_jsonb(regexp_replace(row_value->>x.column_name, '^(\d\d:\d\d):00$', '\1'))
+				WHEN x.type = 'time' THEN to_jsonb(regexp_replace(row_value->>x.column_name, '^([0-9]{2}:[0-9]{2}):00$', E'\\1'))
 				WHEN x.type = 'relation' THEN coalesce((SELECT to_jsonb(format('%I.%I', n.nspname, c.relname))
 					FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-					WHERE c.oid = CASE WHEN row_value->>x.column_name !~ '^\d+$' THEN (row_value->>x.column_name)::regclass END), row_value->x.column_name)
+					WHERE c.oid = CASE WHEN row_value->>x.column_name !~ '^[0-9]+$' THEN (row_value->>x.column_name)::regclass END), row_value->x.column_name)
 				ELSE row_value->x.column_name
 			END AS value
 		FROM sopflow.sop_file_keys($1) x WHERE x.column_name IS NOT NULL ORDER BY x.column_name, x.n) k);

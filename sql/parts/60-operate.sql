@@ -319,7 +319,7 @@ BEGIN ATOMIC
 	), sample (family, suffix, labels, value) AS (
 		SELECT s.name || '_total', '', sopflow.metric_labels('database', db.name), s.value
 		FROM stats s CROSS JOIN db
-		WHERE s.name NOT LIKE 'dispatch\_delay\_%'
+		WHERE s.name NOT LIKE E'dispatch\\_delay\\_%'
 	UNION ALL
 		SELECT 'dispatch_delay_seconds', m.suffix,
 			CASE WHEN m.quantile IS NULL THEN sopflow.metric_labels('database', db.name)

@@ -85,15 +85,15 @@ CREATE FUNCTION sopflow.diagram_label(lines text[], format text) RETURNS text
 BEGIN ATOMIC
 	SELECT pg_catalog.string_agg(CASE format
 			WHEN 'dot' THEN pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(c.line, E'\\', E'\\\\'), '"', E'\\"'), '&', '&amp;')
-			ELSE pg_catalog.replace((SELECT pg_catalog.string_agg(CASE WHEN pg_catalog.strpos('"#<>&`\%{}[]|;:$*~@', x.c) > 0
+			ELSE pg_catalog.replace((SELECT pg_catalog.string_agg(CASE WHEN pg_catalog.strpos(E'"#<>&`\\%{}[]|;:$*~@', x.c) > 0
 					THEN '#' || pg_catalog.ascii(x.c) || ';' ELSE x.c END, '' ORDER BY x.ordinality)
 				FROM pg_catalog.string_to_table(c.line, NULL) WITH ORDINALITY AS x(c, ordinality)),
 				'direction', 'directio#110;') END,
 		CASE format WHEN 'dot' THEN E'\\n' ELSE '<br/>' END ORDER BY l.ordinality)
 	FROM pg_catalog.unnest(lines) WITH ORDINALITY AS l(line, ordinality)
-	CROSS JOIN LATERAL (SELECT pg_catalog.btrim(pg_catalog.regexp_replace(l.line COLLATE "C", '[\u0001-\u0020\u007f]+', ' ', 'g')) AS line) b
+	CROSS JOIN LATERAL (SELECT pg_catalog.btrim(pg_catalog.regexp_replace(l.line COLLATE "C", E'[\\u0001-\\u0020\\u007f]+', ' ', 'g')) AS line) b
 	CROSS JOIN LATERAL (SELECT CASE WHEN pg_catalog.length(b.line) > 60 THEN pg_catalog.regexp_replace(pg_catalog.left(b.line, 57),
-		'[\u00c0-\u00ff]?[\u0080-\u00bf]*$', '') || '...' ELSE b.line END AS line) c
+		E'[\\u00c0-\\u00ff]?[\\u0080-\\u00bf]*$', '') || '...' ELSE b.line END AS line) c
 	WHERE c.line <> '';
 END;
 COMMENT ON FUNCTION sopflow.diagram_label(text[], text) IS 'Lines as a label of a diagram: shortened, and with nothing in them that the format would take for its own';
@@ -289,7 +289,7 @@ CREATE FUNCTION sopflow.why_short(value text) RETURNS text
 BEGIN ATOMIC
 	-- no half of a character, where the database has no encoding
 	SELECT CASE WHEN pg_catalog.length(value) > 200 THEN pg_catalog.regexp_replace(pg_catalog.left(value, 197) COLLATE "C",
-		'[\u00c0-\u00ff]?[\u0080-\u00bf]*$', '') || '...' ELSE value END;
+		E'[\\u00c0-\\u00ff]?[\\u0080-\\u00bf]*$', '') || '...' ELSE value END;
 END;
 COMMENT ON FUNCTION sopflow.why_short(text) IS 'A text as it is put into a sentence';
 

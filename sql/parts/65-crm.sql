@@ -142,15 +142,15 @@ DECLARE
 BEGIN
 	-- EUC_CN has the middle dot at another code
 	IF getdatabaseencoding() = 'EUC_CN' THEN
-		result := replace(result, '\u00b7', '\u30fb');
+		result := replace(result, E'\\u00b7', E'\\u30fb');
 	END IF;
-	FOR code IN SELECT DISTINCT m[1] FROM regexp_matches(result, '\\u([0-9a-f]{4})', 'g') m LOOP
+	FOR code IN SELECT DISTINCT m[1] FROM regexp_matches(result, E'\\\\u([0-9a-f]{4})', 'g') m LOOP
 		n := ('x' || code)::bit(16)::int;
-		result := replace(result, '\u' || code, convert_from(decode(CASE
+		result := replace(result, E'\\u' || code, convert_from(decode(CASE
 			WHEN n < 2048 THEN to_hex(((192 | (n >> 6)) << 8) | (128 | (n & 63)))
 			ELSE to_hex(((224 | (n >> 12)) << 16) | ((128 | ((n >> 6) & 63)) << 8) | (128 | (n & 63))) END, 'hex'), 'UTF8'));
 	END LOOP;
 	RETURN result;
 END
 $$;
-COMMENT ON FUNCTION sopflow.crm_make_text(text) IS 'create_crm(): a text with its escapes \uXXXX as characters';
+COMMENT ON FUNCTION sopflow.crm_make_text(text) IS E'create_crm(): a text with its escapes \\uXXXX as characters';

@@ -44,38 +44,38 @@ BEGIN
 		SELECT v.rule_set, v.rule, v.description, v.priority, v.condition, sopflow.crm_make_text(v.actions)::jsonb FROM (VALUES
 		(claim, 'status', 'It is private already, or not of a status that may be taken', 10,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and old.opportunity_id is not null and (old.owner_id is not null or param.claimable is not null and (old.status = any (param.claimable)) is not true) and op.operation in ('CLAIM', 'ASSIGN')$$,
-			'[{"deny": "\u72b6\u6001\u4e0d\u5408\u6cd5", "code": "STATUS"}]'),
+			E'[{"deny": "\\u72b6\\u6001\\u4e0d\\u5408\\u6cd5", "code": "STATUS"}]'),
 		-- who takes a lead and closes it in one statement would hold it besides the limit
 		(claim, 'closed', 'It is closed, or closed by being taken', 11,
 			$$old.status = any (param.closed) and new.opportunity_id is not null and (new.owner_id is distinct from old.owner_id or new.status is distinct from old.status) and op.operation in ('RELEASE', 'RECYCLE', 'TRANSFER', 'CONVERT', 'LOSE') or old.opportunity_id is not null and (old.status = any (param.closed)) is not true and new.status = any (param.closed) and new.owner_id is not null and new.owner_id is distinct from old.owner_id$$,
-			'[{"deny": "\u72b6\u6001\u4e0d\u5408\u6cd5", "code": "STATUS"}]'),
+			E'[{"deny": "\\u72b6\\u6001\\u4e0d\\u5408\\u6cd5", "code": "STATUS"}]'),
 		(claim, 'last_owner', 'Who had it last may not take it again at once', 20,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and old.last_owner_id = new.owner_id and old.released_at + param.cool_down > sopflow.now() and op.operation = 'CLAIM'$$,
-			'[{"deny": "\u4e0a\u4e00\u4e2a\u7ed1\u5b9a\u4eba\u4e0d\u53ef\u4ee5\u4e3a\u00b7\u00b7\u00b7", "code": "LAST_OWNER"}]'),
+			E'[{"deny": "\\u4e0a\\u4e00\\u4e2a\\u7ed1\\u5b9a\\u4eba\\u4e0d\\u53ef\\u4ee5\\u4e3a\\u00b7\\u00b7\\u00b7", "code": "LAST_OWNER"}]'),
 		(claim, 'capacity', 'The private pool is full', 30,
 			$$new.owner_id is not null and (new.status = any (param.closed)) is not true and (new.owner_id is distinct from old.owner_id or old.status = any (param.closed)) and param.max_hold is not null and held >= param.max_hold$$,
-			'[{"deny": "\u79c1\u6d77\u5e93\u5df2\u6ee1\uff0c\u65e0\u6cd5\u64cd\u4f5c\u00b7\u00b7", "code": "FULL"}]'),
+			E'[{"deny": "\\u79c1\\u6d77\\u5e93\\u5df2\\u6ee1\\uff0c\\u65e0\\u6cd5\\u64cd\\u4f5c\\u00b7\\u00b7", "code": "FULL"}]'),
 		(claim, 'category', 'Another category', 40,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and rep.category <> new.category$$,
-			'[{"deny": "\u7c7b\u76ee\u4e0d\u5339\u914d\uff0c\u65e0\u6cd5\u64cd\u4f5c\u00b7\u00b7", "code": "CATEGORY"}]'),
+			E'[{"deny": "\\u7c7b\\u76ee\\u4e0d\\u5339\\u914d\\uff0c\\u65e0\\u6cd5\\u64cd\\u4f5c\\u00b7\\u00b7", "code": "CATEGORY"}]'),
 		(claim, 'inactive', 'A rep who has left', 45,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and not rep.active$$,
-			'[{"deny": "\u9500\u552e\u5df2\u505c\u7528\uff0c\u65e0\u6cd5\u64cd\u4f5c\u00b7\u00b7", "code": "STATUS"}]'),
+			E'[{"deny": "\\u9500\\u552e\\u5df2\\u505c\\u7528\\uff0c\\u65e0\\u6cd5\\u64cd\\u4f5c\\u00b7\\u00b7", "code": "STATUS"}]'),
 		(claim, 'task', 'A task must be done first', 50,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and op.operation in ('CLAIM', 'ASSIGN') and open_tasks > 0$$,
-			'[{"deny": "\u4efb\u52a1\u672a\u5b8c\u6210\uff0c\u65e0\u6cd5\u64cd\u4f5c\u00b7\u00b7", "code": "TASK"}]'),
+			E'[{"deny": "\\u4efb\\u52a1\\u672a\\u5b8c\\u6210\\uff0c\\u65e0\\u6cd5\\u64cd\\u4f5c\\u00b7\\u00b7", "code": "TASK"}]'),
 		(claim, 'daily', 'Enough for today', 60,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and param.max_claims_per_day is not null and op.operation = 'CLAIM' and claimed_today >= param.max_claims_per_day$$,
-			'[{"deny": "\u4eca\u65e5\u8ba4\u9886\u6b21\u6570\u5df2\u8fbe\u4e0a\u9650\uff0c\u65e0\u6cd5\u64cd\u4f5c\u00b7\u00b7", "code": "DAILY"}]'),
+			E'[{"deny": "\\u4eca\\u65e5\\u8ba4\\u9886\\u6b21\\u6570\\u5df2\\u8fbe\\u4e0a\\u9650\\uff0c\\u65e0\\u6cd5\\u64cd\\u4f5c\\u00b7\\u00b7", "code": "DAILY"}]'),
 		(claim, 'new_data', 'Too new', 70,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and old.pooled_at + param.new_data_delay > sopflow.now() and op.operation = 'CLAIM'$$,
-			'[{"deny": "\u65b0\u5546\u673a\u672a\u5230\u53ef\u8ba4\u9886\u65f6\u95f4\uff0c\u65e0\u6cd5\u64cd\u4f5c\u00b7\u00b7", "code": "NEW_DATA"}]'),
+			E'[{"deny": "\\u65b0\\u5546\\u673a\\u672a\\u5230\\u53ef\\u8ba4\\u9886\\u65f6\\u95f4\\uff0c\\u65e0\\u6cd5\\u64cd\\u4f5c\\u00b7\\u00b7", "code": "NEW_DATA"}]'),
 		(claim, 'frozen', 'Frozen', 80,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id and old.frozen_until > sopflow.now() and op.operation in ('CLAIM', 'ASSIGN')$$,
-			'[{"deny": "\u5546\u673a\u51bb\u7ed3\u4e2d\uff0c\u65e0\u6cd5\u64cd\u4f5c\u00b7\u00b7", "code": "FROZEN"}]'),
+			E'[{"deny": "\\u5546\\u673a\\u51bb\\u7ed3\\u4e2d\\uff0c\\u65e0\\u6cd5\\u64cd\\u4f5c\\u00b7\\u00b7", "code": "FROZEN"}]'),
 		(claim, 'locked', 'Locked', 90,
 			$$old.locked is not null and new.opportunity_id is not null and (new.owner_id is distinct from old.owner_id and (op.operation <> 'HAND_OVER' or new.owner_id is null) or new.status is distinct from old.status and op.operation = 'LOSE')$$,
-			'[{"deny": "\u5546\u673a\u5df2\u9501\u5b9a\uff0c\u65e0\u6cd5\u64cd\u4f5c\u00b7\u00b7", "code": "LOCKED"}]'),
+			E'[{"deny": "\\u5546\\u673a\\u5df2\\u9501\\u5b9a\\uff0c\\u65e0\\u6cd5\\u64cd\\u4f5c\\u00b7\\u00b7", "code": "LOCKED"}]'),
 		(claim, 'bind', 'It is bound to its new owner', 100,
 			$$new.owner_id is not null and new.owner_id is distinct from old.owner_id$$,
 			$$[{"set": {"new.status": "case when new.status = any (coalesce(param.claimable, '{UNBIND,NEW}')) then 'BIND' else new.status end", "new.minor_status": "null", "new.frozen_until": "null", "new.acquired_by": "op.operation", "new.claimed_at": "coalesce(nullif(new.claimed_at, old.claimed_at), sopflow.now())"}}]$$),
@@ -110,13 +110,13 @@ BEGIN
 		(unbind, 'freeze_window', 'interval', '72 hours', 'See freeze_after_claims'),
 		(unbind, 'freeze_categories', 'text[]', '{}', 'Categories whose leads are always frozen');
 	INSERT INTO sopflow.rule (rule_set, rule, description, priority, condition, actions) VALUES
-		(unbind, 'bind_check_cate', sopflow.crm_make_text('\u5224\u65ad\u662f\u5426\u51bb\u7ed3-72\u5c0f\u65f6'), 4,
+		(unbind, 'bind_check_cate', sopflow.crm_make_text(E'\\u5224\\u65ad\\u662f\\u5426\\u51bb\\u7ed3-72\\u5c0f\\u65f6'), 4,
 			$$old.owner_id is not null and new.owner_id is null and new.opportunity_id is not null and (old.category = any (param.freeze_categories) or recent_claims >= param.freeze_after_claims)$$,
 			$$[{"set": {"new.minor_status": "'UNBIND_FROZEN'", "new.frozen_until": "sopflow.now() + param.freeze"}}, {"result": {"status": "UNBIND", "minor_status": "UNBIND_FROZEN"}}]$$),
-		(unbind, 'task_bind_out', sopflow.crm_make_text('\u4efb\u52a1\u5546\u673a\u6d41\u56de\u516c\u6d77'), 5,
+		(unbind, 'task_bind_out', sopflow.crm_make_text(E'\\u4efb\\u52a1\\u5546\\u673a\\u6d41\\u56de\\u516c\\u6d77'), 5,
 			$$old.owner_id is not null and new.owner_id is null and new.opportunity_id is not null and old.status = 'TASK' and op.operation_type = 'TASK_BACK_PUBLIC'$$,
 			$$[{"set": {"new.minor_status": "'UNBIND_NORMAL'"}}, {"result": {"status": "UNBIND", "minor_status": "UNBIND_NORMAL"}}]$$),
-		(unbind, 'unbind_operate', sopflow.crm_make_text('\u5224\u65ad\u89e3\u7ed1\u540e\u53bb\u5411\uff0c\u73b0\u9636\u6bb5\u5168\u90e8\u56de\u5230\u516c\u6d77'), 10,
+		(unbind, 'unbind_operate', sopflow.crm_make_text(E'\\u5224\\u65ad\\u89e3\\u7ed1\\u540e\\u53bb\\u5411\\uff0c\\u73b0\\u9636\\u6bb5\\u5168\\u90e8\\u56de\\u5230\\u516c\\u6d77'), 10,
 			$$old.owner_id is not null and new.owner_id is null and new.opportunity_id is not null$$,
 			$$[{"set": {"new.minor_status": "'UNBIND_NORMAL'"}}, {"result": {"status": "UNBIND", "minor_status": "UNBIND_NORMAL"}}]$$);
 
@@ -215,13 +215,13 @@ BEGIN
 				(id, 'node1', '24 hours', 'SEND_GREETING', '{"template": "WELCOME_MSG"}', 'node2'),
 				(id, 'node2', '72 hours', 'PUSH_CASE', '{"case_id": "CASE_001"}', 'node3'),
 				(id, 'node3', '96 hours', 'SEND_REG_LINK', '{"url": "/register/event123"}', 'node4'),
-				(id, 'node4', '168 hours', 'FOLLOW_UP', sopflow.crm_make_text('{"message": "\u662f\u5426\u67e5\u9605\u6848\u4f8b\uff1f"}')::jsonb, NULL);
+				(id, 'node4', '168 hours', 'FOLLOW_UP', sopflow.crm_make_text(E'{"message": "\\u662f\\u5426\\u67e5\\u9605\\u6848\\u4f8b\\uff1f"}')::jsonb, NULL);
 		ELSIF base = 'material_sop' THEN
 			INSERT INTO sopflow.sop (sop_id, name, trigger_event, reentry, subject_relation, subject_key)
 				VALUES (id, 'Material', prefix || 'SUBMIT_APPLICATION', 'allow', subjects, 'client_id');
 			INSERT INTO sopflow.sop_node (sop_id, node_id, delay, action, params) VALUES
 				(id, 'n1', '0', 'SEND_REG_LINK', '{"url": "/register/event123"}'),
-				(id, 'n2', '72 hours', 'FOLLOW_UP', sopflow.crm_make_text('{"message": "\u662f\u5426\u67e5\u9605\u6848\u4f8b\uff1f"}')::jsonb);
+				(id, 'n2', '72 hours', 'FOLLOW_UP', sopflow.crm_make_text(E'{"message": "\\u662f\\u5426\\u67e5\\u9605\\u6848\\u4f8b\\uff1f"}')::jsonb);
 		ELSIF base = 'opportunity_reminder_sop' THEN
 			INSERT INTO sopflow.sop (sop_id, name, trigger_event, reentry, exit_events, subject_relation, subject_key)
 				VALUES (id, 'Reminder before a lead is lost', prefix || 'OPPORTUNITY_EXPIRING', 'restart', ARRAY[prefix || 'OPPORTUNITY_SAFE'], subjects, 'opportunity_id');

@@ -128,7 +128,7 @@ BEGIN
 		RETURN false;
 	END IF;
 	BEGIN
-		PERFORM sopflow.crm_make_text('\u72b6\u6001\u7ed1\u7c7b');
+		PERFORM sopflow.crm_make_text(E'\\u72b6\\u6001\\u7ed1\\u7c7b');
 	EXCEPTION WHEN untranslatable_character OR undefined_function OR character_not_in_repertoire THEN
 		RAISE EXCEPTION USING ERRCODE = 'untranslatable_character',
 			MESSAGE = format('the texts of the CRM pack cannot be written in encoding %s', getdatabaseencoding()),

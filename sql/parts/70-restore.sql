@@ -187,8 +187,8 @@ DECLARE
 	f regprocedure;
 BEGIN
 	FOR f IN SELECT p.oid FROM pg_catalog.pg_proc p
-		WHERE p.pronamespace = 'sopflow'::regnamespace AND p.proname LIKE 'crm\_%'
-			AND p.proname NOT LIKE 'crm\_make\_%' AND p.proname <> 'crm_prefix'
+		WHERE p.pronamespace = 'sopflow'::regnamespace AND p.proname LIKE E'crm\\_%'
+			AND p.proname NOT LIKE E'crm\\_make\\_%' AND p.proname <> 'crm_prefix'
 	LOOP
 		EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO PUBLIC', f);
 	END LOOP;

@@ -5,10 +5,10 @@
  *
  * Refused with their line: text that is not UTF-8, duplicate keys, keys that
  * are no strings, nesting deeper than DOCUMENT_MAX_DEPTH, numbers that numeric
- * cannot hold, anything after the end.  YAML scalars are those of the core schema of YAML 1.2: true, 12, 1.5
- * and null are typed, while yes, 24h, 0777 as well as everything in quotes
- * are strings; tags and merge keys are refused, and aliases may make a
- * document larger only within bounds.
+ * cannot hold, anything after the end.  YAML scalars are those of the core schema
+ * of YAML 1.2: true, 12, 1.5 and null are typed, while yes, 24h, 0777 as well as
+ * everything in quotes are strings; tags and merge keys are refused, and aliases
+ * may make a document larger only within bounds.
  *
  * A number keeps its text in valuestring, so that document_print() loses no
  * digit; valuedouble is as ever, infinite or 0 where a double cannot hold it.
