@@ -31,6 +31,7 @@
 #define LAST_WAIT_S		300
 #define MAX_HELD		500		/* read and not done with */
 #define MAX_ASKED		100
+#define MAX_ENDED		4096
 #define SETTLED_S		600
 #define READ_AGAIN_S	5
 
@@ -59,6 +60,8 @@ static int64_t base = -1;		/* not known yet */
 static int64_t asked[MAX_ASKED];	/* named by notifications, maybe behind base */
 static int	nasked;
 static int	nsent;				/* of them in the statement that runs */
+static int64_t ended[MAX_ENDED];	/* the last ones, a ring: read before they were named */
+static unsigned nended;
 static bool wanted;				/* there may be some to read */
 static bool complete;			/* the last reading left none */
 static int	read_limit;
@@ -199,7 +202,16 @@ next_waiting(void)
 	return NULL;
 }
 
-/* No more than half of what the target may have, since it may have tasks too. */
+/* Tasks have the other half of the target's places, and three quarters of all. */
+static int
+places(void)
+{
+	int			of_target = (relay_config->alerts->target->concurrency + 1) / 2;
+	int			of_all = (relay_config->max_in_flight + 3) / 4;
+
+	return of_target < of_all ? of_target : of_all;
+}
+
 static void
 start_waiting(void)
 {
@@ -210,8 +222,7 @@ start_waiting(void)
 	if (busy || relay_config->alerts == NULL)
 		return;
 	busy = true;
-	while (nrunning < (relay_config->alerts->target->concurrency + 1) / 2 &&
-		   (alert = next_waiting()) != NULL)
+	while (nrunning < places() && (alert = next_waiting()) != NULL)
 	{
 		alert->state = ALERT_RUNNING;
 		alert->attempt++;
@@ -272,6 +283,7 @@ alerts_ended(Job *job)
 	if (alert->state == ALERT_ENDED)
 	{
 		nheld--;
+		ended[nended++ % MAX_ENDED] = alert->id;
 		free(alert->document);
 		alert->document = NULL;
 		advance();
@@ -395,6 +407,15 @@ alerts_expected(void)
 	wanted = true;
 }
 
+static bool
+ended_lately(int64_t id)
+{
+	for (unsigned i = 0; i < nended && i < MAX_ENDED; i++)
+		if (ended[i] == id)
+			return true;
+	return false;
+}
+
 void
 alerts_notified(const char *payload)
 {
@@ -407,7 +428,7 @@ alerts_notified(const char *payload)
 	{
 		int64_t		id = strtoll(value.at, NULL, 10);
 
-		if (id > 0 && (id <= base || base < 0) && nasked < MAX_ASKED)
+		if (id > 0 && (id <= base || base < 0) && nasked < MAX_ASKED && !ended_lately(id))
 			asked[nasked++] = id;
 	}
 }
