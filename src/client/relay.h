@@ -219,7 +219,7 @@ typedef struct Job
 	RelayOutcome outcome;
 	char	   *text;			/* result as JSON, or error */
 	double		retry_in;		/* negative: after the action's backoff */
-	int			together;		/* its batch failed: at most so many in one; 0: as many as there are */
+	int			together;		/* at most so many in a batch, since one failed; 0: all */
 	bool		blocked;		/* it failed alone, too: tried again now and then */
 	bool		resent;			/* reported before, on a connection that broke */
 } Job;

@@ -101,7 +101,7 @@ write_metrics(Text *out)
 	for (const Lane *lane = lanes_all(); lane != NULL; lane = lane->next)
 		histogram(out, lane);
 	single(out, "unreported", "gauge", "Outcomes that the database does not know yet.", work_unreported());
-	single(out, "blocked", "gauge", "Tasks whose run another transaction has locked.", work_blocked());
+	single(out, "blocked", "gauge", "Tasks that cannot be reported or extended now.", work_blocked());
 	single(out, "lost_leases_total", "counter",
 		   "Tasks whose lease had ended before their outcome was reported.", relay_lost_leases);
 	single(out, "connected", "gauge", "1 while there is a connection to the database.", db_ready());

@@ -27,7 +27,7 @@
 #define GROUP			32
 /* how long a lock is waited for, at first and by what failed before */
 #define PATIENCE		"200ms"
-#define SHORT_PATIENCE	"20ms"
+#define SHORT_PATIENCE	"10ms"
 /* for this one statement */
 #define FROM_PATIENCE(parameter) \
 	" FROM (SELECT pg_catalog.set_config('lock_timeout', " parameter ", true)) AS patience"

@@ -116,7 +116,8 @@ targets:
 actions: {MAY: may, MAYNOT: may}
 END
 $relay = start_relay($node, $config);
-emit_tasks($node, $_, 3) for qw(MAYNOT MAY);
+# at once, so that they are extended together
+$node->safe_psql('postgres', q{SELECT sopflow.emit(e, 's' || g) FROM generate_series(1, 3) g, unnest('{MAYNOT,MAY}'::text[]) e});
 wait_for_count($_, q{status = 'leased'}, 3, "$_: in flight") for qw(MAYNOT MAY);
 $node->safe_psql('postgres', q{DELETE FROM sopflow.action_grant WHERE action = 'MAYNOT'});
 wait_for_count('MAY', q{status = 'done' AND attempt = 1}, 3, 'the leases of tasks that may be extended are');
