@@ -37,7 +37,9 @@ extern Jsonb *sf_flow_wait_result(const char *event, Jsonb *context);
  */
 extern void sf_flow_done(SfLedger *ledger, SfRun *run, const SfTask *task, Jsonb *result,
 						 TimestampTz completed_at);
-/* whether skip_late_after says that it is too late to begin with the task */
+/* whether skip_late_after says that it is too late to begin with what is due then */
+extern bool sf_flow_is_late(const SfRun *run, int node, TimestampTz due, TimestampTz now);
+/* the same of a task, which it can be only before its first attempt */
 extern bool sf_flow_too_late(const SfRun *run, const SfTask *task, TimestampTz now);
 extern void sf_flow_skip(SfLedger *ledger, SfRun *run, const SfTask *task);
 

@@ -144,11 +144,16 @@ sf_flow_done(SfLedger *ledger, SfRun *run, const SfTask *task, Jsonb *result,
 }
 
 bool
+sf_flow_is_late(const SfRun *run, int node, TimestampTz due, TimestampTz now)
+{
+	return run->version->can_skip && run->version->nodes[node].type == SF_NODE_DELAY &&
+		sf_definition_due(due, &run->version->skip_late_after) < now;
+}
+
+bool
 sf_flow_too_late(const SfRun *run, const SfTask *task, TimestampTz now)
 {
-	return run->version->can_skip && task->attempt == 0 &&
-		run->version->nodes[task->node].type == SF_NODE_DELAY &&
-		sf_definition_due(task->due_at, &run->version->skip_late_after) < now;
+	return task->attempt == 0 && sf_flow_is_late(run, task->node, task->due_at, now);
 }
 
 void

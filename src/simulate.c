@@ -365,6 +365,12 @@ carry_out(SfSimulation *s, const SfSimToken *token)
 	f->action = node->action;
 	if (token->moved != NULL)
 		note(f, "%s", token->moved);
+	if (sf_flow_is_late(s->run, token->node, token->due, s->now))
+	{
+		note(f, "skipped, since it was due %s", timestamptz_to_str(token->due));
+		leave_node(s, token->node, f);
+		return;
+	}
 	switch (node->type)
 	{
 		case SF_NODE_CONDITION:

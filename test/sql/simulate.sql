@@ -25,7 +25,14 @@ UPDATE sopflow.sop SET delay_from = 'previous' WHERE sop_id = 'si chain';
 SELECT at, node_id FROM sopflow.simulate('si chain', '2030-01-01');
 -- from now on by default, that of sopflow.clock
 SELECT min(at) FROM sopflow.simulate('si chain');
--- what is later than skip_late_after is never late here; parallel: all from the event
+-- a node behind a longer delay is late, and may be skipped
+BEGIN;
+UPDATE sopflow.sop SET delay_from = 'event', skip_late_after = '1h' WHERE sop_id = 'si chain';
+UPDATE sopflow.sop_node SET delay = CASE node_id WHEN 'node2' THEN interval '23h' ELSE '22h 59min' END
+	WHERE sop_id = 'si chain' AND node_id IN ('node2', 'node3');
+SELECT at, node_id, note FROM sopflow.simulate('si chain', '2030-01-01');
+ROLLBACK;
+-- parallel: all from the event
 BEGIN;
 UPDATE sopflow.sop SET delay_from = 'event', skip_late_after = '1h' WHERE sop_id = 'si chain';
 UPDATE sopflow.sop_node SET next = NULL WHERE sop_id = 'si chain';
