@@ -16,6 +16,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/datetime.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -163,6 +164,14 @@ holiday_row(SfEdit *edit)
 					 errmsg("calendar \"%s\" is not valid: column \"day\": a holiday is a day, and not infinity",
 							after),
 					 errhint("To close a day of every week, take it out of \"weekdays\" of the calendar."),
+					 calendar_fault("holiday", "day")));
+		/* a file has YYYY-MM-DD */
+		if (!isnull && (day < date2j(1, 1, 1) - POSTGRES_EPOCH_JDATE ||
+						day > date2j(9999, 12, 31) - POSTGRES_EPOCH_JDATE))
+			ereport(ERROR,
+					(errcode(ERRCODE_SF_INVALID_DEFINITION),
+					 errmsg("calendar \"%s\" is not valid: column \"day\": must be from 0001-01-01 to 9999-12-31",
+							after),
 					 calendar_fault("holiday", "day")));
 	}
 	return edit->new ? edit->new : edit->old;

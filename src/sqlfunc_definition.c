@@ -205,6 +205,28 @@ refuse_active(const char *sop_id)
 						 quote_literal_cstr(sop_id))));
 }
 
+/* What no file could say is refused at once, and of drafts too. */
+static void
+check_exits(Relation rel, HeapTuple row, const char *sop_id)
+{
+	bool		isnull;
+	Datum		value = sf_edit_column(rel, row, "exit_events", &isnull);
+	ArrayType  *exits = isnull ? NULL : DatumGetArrayTypeP(value);
+	const char *fault = NULL;
+
+	if (exits != NULL && ARR_NDIM(exits) > 1)
+		fault = "must have one dimension";
+	else if (exits != NULL && array_contains_nulls(exits))
+		fault = "must not contain a null or an empty name";
+	if (fault != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SF_INVALID_DEFINITION),
+				 errmsg("SOP \"%s\" is not valid: column \"exit_events\": %s", sop_id, fault),
+				 err_generic_string(PG_DIAG_SCHEMA_NAME, "sopflow"),
+				 err_generic_string(PG_DIAG_TABLE_NAME, "sop"),
+				 err_generic_string(PG_DIAG_COLUMN_NAME, "exit_events")));
+}
+
 static HeapTuple
 sop_row(Relation rel, HeapTuple old, HeapTuple new)
 {
@@ -225,6 +247,7 @@ sop_row(Relation rel, HeapTuple old, HeapTuple new)
 	if (sop_id == NULL)
 		return new;
 	sf_edit_demand_member(sf_edit_oid(rel, new, "owner"), "SOP", sop_id);
+	check_exits(rel, new, sop_id);
 	if (old != NULL)
 	{
 		if (strcmp(sop_id, sf_edit_text(rel, old, "sop_id")) != 0)

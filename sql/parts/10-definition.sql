@@ -59,7 +59,8 @@ CREATE TABLE sopflow.sop (
 	delay_from		text NOT NULL DEFAULT 'event' CHECK (delay_from IN ('event', 'previous')),
 	reentry			text NOT NULL DEFAULT 'ignore' CHECK (reentry IN ('ignore', 'restart', 'allow')),
 	skip_late_after	interval,
-	exit_events		text[] NOT NULL DEFAULT '{}',
+	exit_events		text[] NOT NULL DEFAULT '{}'
+					CHECK (CASE WHEN array_ndims(exit_events) > 1 THEN false ELSE array_position(exit_events, NULL) IS NULL END),
 	calendar		text,	-- of sopflow.calendar: see the triggers
 	subject_relation regclass,
 	subject_key		name,
@@ -169,7 +170,7 @@ COMMENT ON COLUMN sopflow.calendar.revision IS 'Raised by every edit';
 
 CREATE TABLE sopflow.holiday (
 	calendar		text NOT NULL,	-- of sopflow.calendar: see the triggers
-	day				date NOT NULL,
+	day				date NOT NULL CHECK (day BETWEEN '0001-01-01' AND '9999-12-31'),
 	name			text,
 	PRIMARY KEY (calendar, day)
 );

@@ -45,6 +45,19 @@ INSERT INTO sopflow.calendar (calendar, owner) VALUES ('cf_bad', NULL);
 INSERT INTO sopflow.holiday VALUES ('cf', 'infinity');
 \echo :LAST_ERROR_SQLSTATE
 INSERT INTO sopflow.holiday VALUES ('cf', '-infinity');
+INSERT INTO sopflow.holiday VALUES ('cf', '10000-01-01');
+\echo :LAST_ERROR_SQLSTATE
+INSERT INTO sopflow.holiday VALUES ('cf', '0001-12-31 BC');
+BEGIN;
+INSERT INTO sopflow.holiday VALUES ('cf', '0001-01-01'), ('cf', '9999-12-31');
+SELECT change FROM sopflow.load_sop(sopflow.export_file()) l WHERE name = 'cf';
+UPDATE sopflow.holiday SET day = '12026-01-01';
+ROLLBACK;
+-- past the triggers, as a restore
+SET session_replication_role = replica;
+INSERT INTO sopflow.holiday VALUES ('cf', '10000-01-01');
+INSERT INTO sopflow.holiday VALUES ('cf', '0001-12-31 BC');
+RESET session_replication_role;
 INSERT INTO sopflow.holiday VALUES ('cf', NULL);
 INSERT INTO sopflow.holiday VALUES (NULL, '2026-12-25');
 INSERT INTO sopflow.holiday VALUES ('cf_nothing', '2026-12-25');

@@ -97,6 +97,21 @@ SELECT t, count(*), count(DISTINCT r) FROM (VALUES ('sopflow.action'::regclass, 
 SET client_min_messages = warning;
 DROP DATABASE sopflow_files_copy;
 
+-- Drafts, too, hold nothing that a file could not say.
+INSERT INTO sopflow.sop (sop_id, enabled, exit_events) VALUES ('draft', false, '{NULL}');
+INSERT INTO sopflow.sop (sop_id, enabled, exit_events) VALUES ('draft', false, '{{a,b},{c,d}}');
+INSERT INTO sopflow.sop (sop_id, enabled, exit_events) VALUES ('draft', false, '[0:1]={a,""}');
+UPDATE sopflow.sop SET exit_events = '{a,NULL}' WHERE sop_id = 'draft';
+SELECT sopflow.export_sop('draft');
+SELECT change FROM sopflow.load_sop(sopflow.export_sop('draft'));
+-- past the triggers, as a restore
+\set VERBOSITY terse
+SET session_replication_role = replica;
+UPDATE sopflow.sop SET exit_events = '{a,NULL}' WHERE sop_id = 'draft';
+UPDATE sopflow.sop SET exit_events = '{{a},{b}}' WHERE sop_id = 'draft';
+RESET session_replication_role;
+\set VERBOSITY default
+
 -- A table that is gone is named by its number, which no file can give anew.
 DELETE FROM sopflow.rule_set;
 DROP SCHEMA "Sales ""S""" CASCADE;
