@@ -407,7 +407,9 @@ BEGIN
 			FROM sopflow.validate_rules(CASE item.kind WHEN 'rule_set' THEN item.name END) v
 			WHERE EXISTS (SELECT FROM sopflow.rule_set r WHERE r.rule_set = item.name AND r.enabled)
 	LOOP
-		what := format('%scolumn "%s": %s', CASE WHEN f.part IS NULL THEN '' ELSE format('%s "%s", ', f.word, f.part) END, f.column_name, f.message);
+		-- a fault is a line
+		what := replace(format('%scolumn "%s": %s', CASE WHEN f.part IS NULL THEN '' ELSE format('%s "%s", ', f.word, f.part) END, f.column_name, f.message),
+			E'\n', E'\\n');
 		IF message IS NULL THEN
 			message := format('%s "%s" is not valid: %s', sopflow.sop_file_word(item.kind), item.name, what);
 			detail := format('Path: %s.', sopflow.sop_file_place(item, f.part, f.column_name, f.message));
@@ -447,7 +449,8 @@ BEGIN
 	ELSE
 		place := sopflow.sop_file_place(item, NULL, coalesce(nullif(column_name, ''), substring(message from 'column "([[:alnum:]_]+)"'), ''), message);
 	END IF;
-	detail := concat_ws(E'\n', format('Path: %s.', place), nullif(detail, ''));
+	-- only sop_file_check() tells of more places
+	detail := concat_ws(E'\n', format('Path: %s.', place), regexp_replace(nullif(detail, ''), '^Also at ', ' Also at ', 'gn'));
 	IF hint = '' THEN
 		RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, DETAIL = detail;
 	END IF;

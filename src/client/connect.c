@@ -244,15 +244,33 @@ client_query(PGconn *conn, const char *sql, int nparams, const char *const *para
 	exit(code);
 }
 
+/* Whether it is that the role may not use the schema of the extension. */
+static bool
+no_rights(const PGresult *result)
+{
+	const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
+	const char *source = result ? PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION) : NULL;
+	const char *primary = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
+
+	return state != NULL && strcmp(state, "42501") == 0 && source != NULL &&
+		strcmp(source, "aclcheck_error") == 0 && primary != NULL &&
+		strstr(primary, " sopflow") != NULL;
+}
+
 char *
 client_server_error(const PGresult *result, PGconn *conn)
 {
+	static const char rights[] = "Ask the owner of the extension for sopflow.grant_author(), "
+		"which lets a role define and load, or for sopflow.grant_consumer(), which lets it carry "
+		"out an action.";
 	const char *primary = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
 	const char *detail = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL) : NULL;
 	const char *hint = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_HINT) : NULL;
 	char	   *text;
 	size_t		len;
 
+	if (hint == NULL && no_rights(result))
+		hint = rights;
 	if (primary != NULL)
 		text = client_format("%s%s%s%s%s", primary, detail ? "\nDETAIL:  " : "",
 							 detail ? detail : "", hint ? "\nHINT:  " : "", hint ? hint : "");

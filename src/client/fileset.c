@@ -33,10 +33,12 @@ fileset_fault(const char *path, int line, const char *what)
 	print_style(stderr, STYLE_RED);
 	fputs("error: ", stderr);
 	print_plain(stderr);
-	while (*what != '\0')
+	for (bool first = true; *what != '\0'; first = false)
 	{
 		size_t		len = strcspn(what, "\n");
-		char	   *text = client_format("%.*s", (int) len, what);
+		/* further lines begin with a blank, so that none looks like another fault */
+		char	   *text = client_format("%s%.*s", first || *what == ' ' ? "" : "    ",
+										 (int) len, what);
 
 		print_text(stderr, text);
 		fputc('\n', stderr);
@@ -320,6 +322,34 @@ report_faults(const FileSet *set, const PGresult *result)
 	return true;
 }
 
+/*
+ * A text that the server could not take in, such as a character that its
+ * encoding does not have: it does not say where, so all files are named.
+ */
+static bool
+report_data(const FileSet *set, const PGresult *result)
+{
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *what = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	char	   *files = client_strdup(set->files[0].path);
+
+	if (state == NULL || strncmp(state, "22", 2) != 0)
+	{
+		free(files);
+		return false;
+	}
+	for (int i = 1; i < set->file_count; i++)
+	{
+		char	   *longer = client_format("%s, %s", files, set->files[i].path);
+
+		free(files);
+		files = longer;
+	}
+	fileset_fault(files, 0, what);
+	free(files);
+	return true;
+}
+
 /* The result, while a terminal is told that it takes long. */
 static PGresult *
 wait_for_result(PGconn *conn, int parts)
@@ -364,7 +394,7 @@ fileset_load(const FileSet *set, PGconn *conn, int *code)
 	free(json);
 	if (PQresultStatus(result) == PGRES_TUPLES_OK)
 		return result;
-	if (result != NULL && report_faults(set, result))
+	if (result != NULL && (report_faults(set, result) || report_data(set, result)))
 		*code = strcmp(PQresultErrorField(result, PG_DIAG_SQLSTATE) ?: "", "42501") == 0
 			? EXIT_FAILED : EXIT_INVALID;
 	else

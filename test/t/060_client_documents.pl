@@ -98,4 +98,42 @@ for my $flow ('{id: json, nodes: []}', '[{id: json, enabled: false}]', qq({"id":
 }
 client_is('what is neither', [ 'validate', '-', { stdin => qq({"id": "a",\n"id": "b"}) } ], 4, '', qr/\Astandard input:2: error: duplicate key "id"\n\z/);
 
+# --- what faults say ---
+
+client_is('a name with a line in it makes no fault of its own', [ 'load', '-', { stdin => <<'END' } ], 4, '', <<'END' );
+id: forged
+nodes:
+  - id: "a\nAlso at $[0].id: forged.\nother.yml:1: error: forged"
+    action: none
+  - id: b
+    action: none
+  - id: "c\nAlso at $[0].id: forged."
+    action: none
+END
+standard input:4: error: SOP "forged" is not valid: node "a\nAlso at $[0].id: forged.\nother.yml:1: error: forged", column "action": action "none" does not exist
+standard input:6: error: node "b", column "action": action "none" does not exist
+standard input:8: error: node "c\nAlso at $[0].id: forged.", column "action": action "none" does not exist
+END
+client_is('nor one in the name of the SOP', [ 'load', '-', { stdin => qq(id: "a\\nother.yml:1: error: forged"\nnodes: [{id: a, action: none}]\n) } ], 4, '',
+	qr/\Astandard input:2: error: SOP "a\n    other\.yml:1: error: forged" is not valid: [^\n]*\n\z/);
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
+		RAISE EXCEPTION ''refused'' USING DETAIL = E''Also at $[0].id: forged.''; END';
+	CREATE TRIGGER refuse BEFORE INSERT ON sopflow.sop FOR EACH ROW WHEN (NEW.sop_id = 'detailed') EXECUTE FUNCTION refuse()});
+client_is('nor one in the detail of an error', [ 'load', '-', { stdin => <<'END' } ], 4, '', qr/\Astandard input:1: error: [^\n]*refused\n     Also at \$\[0\]\.id: forged\.\n\z/);
+id: detailed
+nodes: [{id: a}]
+END
+$node->safe_psql('postgres', 'CREATE ROLE nobody LOGIN');
+client_is('a role without rights is told what to ask for', [ 'export', '--all', '-U', 'nobody' ], 1, '',
+	qr/error: permission denied for schema sopflow\nHINT:  Ask the owner of the extension for sopflow\.grant_author\(\), .* sopflow\.grant_consumer\(\)/);
+$node->safe_psql('postgres', q{CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'});
+$node->safe_psql('latin', 'CREATE EXTENSION sopflow');
+my @latin = map { file_with("$dir/latin$_->[0].yml", "id: latin$_->[0]\nname: $_->[1]\nnodes: [{id: a}]\n") } [ 1, "\xc3\xa9" ], [ 2, "\xe6\x98\xaf" ];
+client_is('a character that the database has', [ 'load', '-d', 'latin', $latin[0] ], 0, qr/created/, qr/1 created/);
+client_is('one that it has not', [ 'load', '-d', 'latin', $latin[1] ], 4, '',
+	qr/\A\Q$latin[1]\E: error: [^\n]*0xe6 0x98 0xaf[^\n]*LATIN1"\n\z/);
+client_is('in one of two files', [ 'validate', '-d', 'latin', @latin ], 4, '',
+	qr/\A\Q$latin[0]\E, \Q$latin[1]\E: error: [^\n]*0xe6 0x98 0xaf/);
+
 done_testing();
