@@ -178,9 +178,9 @@ advance(void)
 	double		now = loop_now();
 
 	if (complete)
-		for (Alert *alert = alerts; alert != NULL && alert->state == ALERT_ENDED; alert = alert->next)
-			if (alert->settled <= now && alert->id > base)
-				base = alert->id;
+		for (Alert *it = alerts; it != NULL && it->state == ALERT_ENDED; it = it->next)
+			if (it->settled <= now && it->id > base)
+				base = it->id;
 	while (alerts != NULL && passed(alerts))
 	{
 		Alert	   *next = alerts->next;
@@ -302,8 +302,9 @@ take_rows(const PGresult *result)
 	read_rows = PQntuples(result);
 	for (int row = 0; row < read_rows; row++)
 	{
+		double		age = strtod(PQgetvalue(result, row, 2), NULL);
 		Alert	   *alert = insert(strtoll(PQgetvalue(result, row, 0), NULL, 10),
-								   loop_now() + SETTLED_S - strtod(PQgetvalue(result, row, 2), NULL));
+								   loop_now() + SETTLED_S - age);
 
 		if (alert == NULL)
 			continue;
@@ -344,7 +345,8 @@ reading_over(void)
 	start_waiting();
 }
 
-static const DbStatement reading = {take_rows, reading_failed, reading_over, NULL};
+static const DbStatement reading = {take_rows, reading_failed, reading_over, NULL,
+"reading alerts"};
 
 static void
 take_base(const PGresult *result)
@@ -359,7 +361,8 @@ base_over(void)
 	wanted |= base >= 0;
 }
 
-static const DbStatement finding_base = {take_base, reading_failed, base_over, NULL};
+static const DbStatement finding_base = {take_base, reading_failed, base_over, NULL,
+"reading alerts"};
 
 bool
 alerts_send(void)

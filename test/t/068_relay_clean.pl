@@ -43,6 +43,8 @@ my %sanitized = (
 ok(again('065_relay.pl', %sanitized), 'targets and answers, under AddressSanitizer');
 ok(again('066_relay_storm.pl', %sanitized, SOPFLOW_STORM_TASKS => 4000, SOPFLOW_STORM_TIMEOUT => '2s'), 'the storm, a smaller one');
 ok(again('067_relay_mail.pl', %sanitized), 'mail');
+ok(again('069_relay_alerts.pl', %sanitized), 'alerts');
+ok(again('069_relay_targets.pl', %sanitized), 'what targets may do');
 nothing_found($log, 'nothing was found');
 
 SKIP:
