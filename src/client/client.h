@@ -27,7 +27,9 @@ typedef enum ExitCode
 	EXIT_FAILED = 1,			/* the server or a target refused something */
 	EXIT_USAGE = 2,				/* wrong options or arguments */
 	EXIT_CONNECTION = 3,		/* no connection, or it was lost */
-	EXIT_INVALID = 4			/* a file or the input is not valid */
+	EXIT_INVALID = 4,			/* a file or the input is not valid */
+	/* refused for now, by a lock or for want of something: the program ends with EXIT_FAILED */
+	EXIT_AGAIN = 5
 } ExitCode;
 
 /* options that every command takes, before its name or after it */
@@ -62,7 +64,10 @@ typedef struct Command
 extern int client_getopt(int argc, char **argv, const char *short_options,
 						 const struct option *long_options);
 
-/* message.c: messages, each on a line of its own, to stderr */
+/*
+ * message.c: messages, each on a line of its own, to stderr; control characters
+ * in them are shown and not sent.
+ */
 extern void client_info(const char *format,...) __attribute__((format(printf, 1, 2)));
 extern void client_warn(const char *format,...) __attribute__((format(printf, 1, 2)));
 extern void client_error(const char *format,...) __attribute__((format(printf, 1, 2)));
@@ -71,6 +76,11 @@ extern void client_fatal(int code, const char *format,...)
 /* wrong usage: the message and where to find help; ends with EXIT_USAGE */
 extern void client_usage(const char *format,...)
 			__attribute__((format(printf, 1, 2), noreturn));
+
+/* write out what was printed; false where that failed, now or before */
+extern bool client_flush(void);
+/* why it failed, as errno says; 0: not known */
+extern int	client_flush_error(void);
 
 extern void client_try_help(void) __attribute__((noreturn));
 /* a whole number from an option's value; wrong usage where it is none */
@@ -109,6 +119,22 @@ extern PGresult *client_query(PGconn *conn, const char *sql, int nparams,
 /* the same without ending: NULL, and what went wrong was said by client_error() */
 extern PGresult *client_try_query(PGconn *conn, const char *sql, int nparams,
 								  const char *const *params);
+/*
+ * PQexecParams() and its two halves.  After client_catch_signals(), SIGTERM and
+ * SIGINT cancel a statement that does not end soon.  client_await() says whether
+ * the result is there.
+ */
+extern PGresult *client_exec(PGconn *conn, const char *sql, int nparams,
+							 const char *const *params);
+extern bool client_await(PGconn *conn, int timeout_ms);
+extern PGresult *client_result(PGconn *conn);
+/* say what a statement failed by; the exit code for it */
+extern int	client_failed(PGconn *conn, const PGresult *result);
+/*
+ * Whether an error of this SQLSTATE passes when the same is tried again: lost
+ * races, locks, a server that is short of something, cancelled or going down.
+ */
+extern bool client_may_pass(const char *state);
 /* one line from an error of the server: message, DETAIL and HINT; to be freed */
 extern char *client_server_error(const PGresult *result, PGconn *conn);
 
@@ -122,7 +148,8 @@ extern int	client_backoff_ms(Backoff *backoff);	/* the next wait */
 
 /*
  * signals.c.  After client_catch_signals(), SIGTERM and SIGINT set client_stop
- * and make client_signal_fd readable for good, for use with poll().
+ * and make client_signal_fd readable for good, for use with poll().  A second
+ * SIGINT ends the program at once.
  */
 extern volatile sig_atomic_t client_stop;
 extern int	client_signal_fd;

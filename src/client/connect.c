@@ -4,8 +4,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,6 +16,9 @@
 
 #define BACKOFF_FIRST_MS	250
 #define BACKOFF_LAST_MS		30000
+
+/* how long a statement may go on after SIGTERM or SIGINT */
+#define STOP_MS				2000
 
 #define PARAMETER_COUNT 8
 
@@ -164,7 +169,8 @@ client_check_extension(PGconn *conn, char **error)
 	PGresult   *result;
 	bool		found;
 
-	result = PQexec(conn, "SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'sopflow'");
+	result = client_exec(conn, "SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'sopflow'",
+						 0, NULL);
 	*error = NULL;
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		*error = client_server_error(result, conn);
@@ -182,6 +188,49 @@ client_lost(PGconn *conn)
 	return PQstatus(conn) != CONNECTION_OK;
 }
 
+/* The milliseconds of the parameter connect_timeout; -1: without end. */
+static int
+connect_timeout(PGconn *conn)
+{
+	PQconninfoOption *parameters = PQconninfo(conn);
+	long		seconds = 0;
+
+	for (PQconninfoOption *p = parameters; p != NULL && p->keyword != NULL; p++)
+	{
+		if (strcmp(p->keyword, "connect_timeout") == 0 && p->val != NULL)
+			seconds = strtol(p->val, NULL, 10);
+	}
+	PQconninfoFree(parameters);
+	return seconds > 0 && seconds < 86400 ? (int) seconds * 1000 : -1;
+}
+
+/* As client_open(), but SIGTERM and SIGINT end it, and no password is asked for. */
+static PGconn *
+open_again(void)
+{
+	PGconn	   *conn = client_connect_start();
+	PostgresPollingStatusType next = PGRES_POLLING_WRITING;
+	int			timeout = connect_timeout(conn);
+
+	if (PQstatus(conn) == CONNECTION_BAD)
+		return conn;
+	while (!client_stop && next != PGRES_POLLING_OK && next != PGRES_POLLING_FAILED)
+	{
+		struct pollfd fds[2] = {
+			{PQsocket(conn), next == PGRES_POLLING_READING ? POLLIN : POLLOUT, 0},
+			{client_signal_fd, POLLIN, 0},
+		};
+		int			ready = poll(fds, 2, timeout);
+
+		/* libpq then goes on to the next host, if there is one */
+		if (ready == 0)
+			shutdown(PQsocket(conn), SHUT_RDWR);
+		if (ready == 0 || fds[0].revents != 0)
+			next = PQconnectPoll(conn);
+	}
+	return conn;
+}
+
 PGconn *
 client_reconnect(PGconn *conn)
 {
@@ -196,7 +245,12 @@ client_reconnect(PGconn *conn)
 		client_wait(-1, client_backoff_ms(&backoff));
 		if (client_stop)
 			break;
-		conn = client_open();
+		conn = open_again();
+		if (client_stop)
+		{
+			PQfinish(conn);
+			break;
+		}
 		if (PQstatus(conn) == CONNECTION_OK)
 		{
 			client_info("connected again");
@@ -215,18 +269,92 @@ client_reconnect(PGconn *conn)
 	return NULL;
 }
 
+bool
+client_await(PGconn *conn, int timeout_ms)
+{
+	while (PQisBusy(conn))
+	{
+		struct pollfd fds[2] = {
+			{PQsocket(conn), POLLIN, 0},
+			{client_stop ? -1 : client_signal_fd, POLLIN, 0},
+		};
+		bool		stopping = client_stop;
+		int			ready = poll(fds, 2, stopping ? STOP_MS : timeout_ms);
+
+		if (ready == 0 && stopping)
+		{
+			PGcancel   *cancel = PQgetCancel(conn);
+			char		error[256];
+
+			/* where that cannot be said, nothing will come either */
+			if (cancel == NULL || !PQcancel(cancel, error, sizeof(error)))
+				shutdown(PQsocket(conn), SHUT_RDWR);
+			PQfreeCancel(cancel);
+		}
+		else if (ready == 0)
+			return false;
+		else if (fds[0].revents != 0 && !PQconsumeInput(conn))
+			return true;
+	}
+	return true;
+}
+
+PGresult *
+client_result(PGconn *conn)
+{
+	PGresult   *result = NULL;
+	PGresult   *next;
+
+	while (client_await(conn, -1) && (next = PQgetResult(conn)) != NULL)
+	{
+		if (result == NULL)
+			result = next;
+		else
+			PQclear(next);
+	}
+	return result;
+}
+
+PGresult *
+client_exec(PGconn *conn, const char *sql, int nparams, const char *const *params)
+{
+	if (!PQsendQueryParams(conn, sql, nparams, NULL, params, NULL, NULL, 0))
+		return NULL;
+	return client_result(conn);
+}
+
+bool
+client_may_pass(const char *state)
+{
+	return strncmp(state, "40", 2) == 0 || strncmp(state, "53", 2) == 0 ||
+		strncmp(state, "57", 2) == 0 || strncmp(state, "08", 2) == 0 || strcmp(state, "55P03") == 0;
+}
+
+int
+client_failed(PGconn *conn, const PGresult *result)
+{
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE) ?: "";
+	char	   *error = client_server_error(result, conn);
+
+	if (client_stop && strcmp(state, "57014") == 0)
+		client_info("the statement under way was cancelled");
+	else
+		client_error("%s", error);
+	free(error);
+	if (client_lost(conn))
+		return EXIT_CONNECTION;
+	return client_may_pass(state) ? EXIT_AGAIN : EXIT_FAILED;
+}
+
 PGresult *
 client_try_query(PGconn *conn, const char *sql, int nparams, const char *const *params)
 {
-	PGresult   *result = PQexecParams(conn, sql, nparams, NULL, params, NULL, NULL, 0);
+	PGresult   *result = client_exec(conn, sql, nparams, params);
 	ExecStatusType status = PQresultStatus(result);
-	char	   *error;
 
 	if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
 		return result;
-	error = client_server_error(result, conn);
-	client_error("%s", error);
-	free(error);
+	(void) client_failed(conn, result);
 	PQclear(result);
 	return NULL;
 }

@@ -7,7 +7,6 @@
  * not matter, and names a fault's place as a path in that array.
  */
 #include <ctype.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -23,9 +22,9 @@
 void
 fileset_fault(const char *path, int line, const char *what)
 {
-	fflush(stdout);
+	client_flush();
 	print_style(stderr, STYLE_BOLD);
-	print_text(stderr, path);
+	print_text(stderr, *path != '\0' ? path : "\"\"");
 	if (line > 0)
 		fprintf(stderr, ":%d", line);
 	fputs(": ", stderr);
@@ -357,27 +356,15 @@ wait_for_result(PGconn *conn, int parts)
 	bool		progress = isatty(STDERR_FILENO) && !options.quiet;
 	time_t		began = time(NULL);
 	bool		shown = false;
-	PGresult   *result;
-	PGresult   *next;
 
-	while (progress && PQisBusy(conn))
+	while (progress && !client_await(conn, 1000))
 	{
-		struct pollfd fd = {PQsocket(conn), POLLIN, 0};
-
-		if (poll(&fd, 1, 1000) > 0 && !PQconsumeInput(conn))
-			break;
-		if (PQisBusy(conn) && time(NULL) - began >= 1)
-		{
-			fprintf(stderr, "\rloading %d documents, %ld s", parts, (long) (time(NULL) - began));
-			shown = true;
-		}
+		fprintf(stderr, "\rloading %d documents, %ld s", parts, (long) (time(NULL) - began));
+		shown = true;
 	}
 	if (shown)
 		fputs("\r\033[K", stderr);
-	result = PQgetResult(conn);
-	while ((next = PQgetResult(conn)) != NULL)
-		PQclear(next);
-	return result;
+	return client_result(conn);
 }
 
 PGresult *
@@ -386,7 +373,6 @@ fileset_load(const FileSet *set, PGconn *conn, int *code)
 	char	   *json = fileset_json(set);
 	const char *params[1] = {json};
 	PGresult   *result = NULL;
-	char	   *error;
 
 	if (PQsendQueryParams(conn, "SELECT l.kind, l.name, l.change FROM sopflow.load_sop($1) l", 1,
 						  NULL, params, NULL, NULL, 0))
@@ -395,15 +381,14 @@ fileset_load(const FileSet *set, PGconn *conn, int *code)
 	if (PQresultStatus(result) == PGRES_TUPLES_OK)
 		return result;
 	if (result != NULL && (report_faults(set, result) || report_data(set, result)))
-		*code = strcmp(PQresultErrorField(result, PG_DIAG_SQLSTATE) ?: "", "42501") == 0
-			? EXIT_FAILED : EXIT_INVALID;
-	else
 	{
-		*code = client_lost(conn) ? EXIT_CONNECTION : EXIT_FAILED;
-		error = client_server_error(result, conn);
-		client_error("%s", error);
-		free(error);
+		const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE) ?: "";
+
+		*code = client_may_pass(state) ? EXIT_AGAIN
+			: strcmp(state, "42501") == 0 ? EXIT_FAILED : EXIT_INVALID;
 	}
+	else
+		*code = client_failed(conn, result);
 	PQclear(result);
 	return NULL;
 }

@@ -109,17 +109,6 @@ reconnect(Ingest *ingest)
 		give_up(ingest, EXIT_CONNECTION);
 }
 
-/*
- * Whether an error passes when the same is tried again: lost races, a server
- * that is short of something or going down.
- */
-static bool
-may_pass(const char *state)
-{
-	return strncmp(state, "40", 2) == 0 || strncmp(state, "53", 2) == 0 ||
-		strncmp(state, "57P", 3) == 0 || strncmp(state, "08", 2) == 0 || strcmp(state, "55P03") == 0;
-}
-
 /* Whether it is a line's fault, and not that of rights or of the server. */
 static bool
 is_of_data(const char *state)
@@ -142,7 +131,7 @@ judge(Ingest *ingest, PGresult *result, char **error)
 	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	char	   *text = client_server_error(result, ingest->conn);
 	bool		of_data = state != NULL && is_of_data(state);
-	bool		passes = state != NULL && may_pass(state);
+	bool		passes = state != NULL && client_may_pass(state);
 
 	PQclear(result);
 	if (client_lost(ingest->conn))
@@ -164,9 +153,12 @@ judge(Ingest *ingest, PGresult *result, char **error)
 		free(text);
 		give_up(ingest, EXIT_FAILED);
 	}
-	client_warn("%s; trying again", text);
+	if (!client_stop)
+	{
+		client_warn("%s; trying again", text);
+		client_wait(-1, 1000);
+	}
 	free(text);
-	client_wait(-1, 1000);
 	if (client_stop)
 		give_up(ingest, EXIT_FAILED);
 	return TRY_AGAIN;
@@ -196,8 +188,7 @@ find_source(Ingest *ingest, const char *partition)
 	{
 		const char *params[1] = {source->name};
 
-		result = PQexecParams(ingest->conn, "SELECT was FROM sopflow.ingest($1)", 1, NULL, params,
-							  NULL, NULL, 0);
+		result = client_exec(ingest->conn, "SELECT was FROM sopflow.ingest($1)", 1, params);
 		if (PQresultStatus(result) == PGRES_TUPLES_OK)
 			break;
 		if (judge(ingest, result, &error) == REFUSED)
@@ -258,9 +249,8 @@ send_source(Ingest *ingest, long from, long to, int number)
 	if (upto >= 0)
 	{
 		snprintf(position, sizeof(position), "%" PRId64, upto);
-		result = PQexecParams(ingest->conn, "SELECT coalesce(was, -1), taken"
-							  " FROM sopflow.ingest($1, $2::jsonb, $3::bigint)",
-							  3, NULL, params, NULL, NULL, 0);
+		result = client_exec(ingest->conn, "SELECT coalesce(was, -1), taken"
+							 " FROM sopflow.ingest($1, $2::jsonb, $3::bigint)", 3, params);
 	}
 	free(events);
 	return result;
@@ -282,7 +272,7 @@ check_stored(Ingest *ingest, const Source *source, int64_t was)
 static Outcome
 try_events(Ingest *ingest, long from, long to, char **error)
 {
-	PGresult   *result = PQexec(ingest->conn, "BEGIN");
+	PGresult   *result = client_exec(ingest->conn, "BEGIN", 0, NULL);
 	long		taken = 0;
 
 	if (PQresultStatus(result) != PGRES_COMMAND_OK)
@@ -307,7 +297,7 @@ try_events(Ingest *ingest, long from, long to, char **error)
 		taken += strtol(PQgetvalue(result, 0, 1), NULL, 10);
 		PQclear(result);
 	}
-	result = PQexec(ingest->conn, "COMMIT");
+	result = client_exec(ingest->conn, "COMMIT", 0, NULL);
 	if (PQresultStatus(result) != PGRES_COMMAND_OK)
 		return judge(ingest, result, error);
 	PQclear(result);

@@ -118,7 +118,7 @@ print_sum(const PGresult *result, bool dry)
 		created += strcmp(PQgetvalue(result, i, 2), "created") == 0;
 		changed += strcmp(PQgetvalue(result, i, 2), "changed") == 0;
 	}
-	fflush(stdout);
+	client_flush();
 	client_info("%d created, %d changed, %d unchanged%s", created, changed, rows - created - changed,
 				dry ? "; nothing was written" : "");
 }
@@ -127,12 +127,13 @@ print_sum(const PGresult *result, bool dry)
 static bool
 step(PGconn *conn, const char *sql, int *code)
 {
-	PGresult   *result = client_try_query(conn, sql, 0, NULL);
+	PGresult   *result = client_exec(conn, sql, 0, NULL);
+	bool		ok = PQresultStatus(result) == PGRES_COMMAND_OK;
 
-	if (result == NULL)
-		*code = client_lost(conn) ? EXIT_CONNECTION : EXIT_FAILED;
+	if (!ok)
+		*code = client_failed(conn, result);
 	PQclear(result);
-	return result != NULL;
+	return ok;
 }
 
 /* What the load has changed, after it and, once it is undone, before it. */
@@ -165,6 +166,8 @@ load_set(const FileSet *set, PGconn *conn, bool dry)
 		if (!options.quiet || dry)
 			print_changes(result, before, after);
 		print_sum(result, dry);
+		if (!dry && !client_flush())
+			client_warn("the files were loaded, although what changed could not be printed");
 	}
 	if (PQtransactionStatus(conn) != PQTRANS_IDLE)
 		PQclear(PQexec(conn, "ROLLBACK"));

@@ -3,8 +3,10 @@
  *	  The program sopflow: its table of commands and their common options.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client.h"
 
@@ -84,12 +86,31 @@ help(void)
 static int
 finish(int code)
 {
-	if (fflush(stdout) != 0 || ferror(stdout))
+	if (code == EXIT_AGAIN)
+		code = EXIT_FAILED;
+	if (!client_flush())
 	{
-		client_error("could not write to standard output: %s", strerror(errno));
+		int			error = client_flush_error();
+
+		client_error("could not write to standard output%s%s", error != 0 ? ": " : "",
+					 error != 0 ? strerror(error) : "");
 		return code == EXIT_OK ? EXIT_FAILED : code;
 	}
 	return code;
+}
+
+/*
+ * No connection or file may get the number of a standard descriptor that is
+ * closed.  What stands in its place cannot be read, or written, either.
+ */
+static void
+fill_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+	{
+		if (fcntl(fd, F_GETFD) < 0)
+			(void) open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+	}
 }
 
 /* Take one of the common options; false if it is none. */
@@ -167,6 +188,7 @@ client_getopt(int argc, char **argv, const char *short_options,
 int
 main(int argc, char **argv)
 {
+	fill_descriptors();
 	client_getopt(argc, argv, "", NULL);
 	if (optind >= argc)
 		client_usage("no command was given");

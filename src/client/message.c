@@ -10,16 +10,58 @@
 #include <unistd.h>
 
 #include "client.h"
+#include "print.h"
 
 ClientOptions options;
+
+static int	flush_error = 0;
+
+bool
+client_flush(void)
+{
+	if (fflush(stdout) != 0 && flush_error == 0)
+		flush_error = errno;
+	return flush_error == 0 && !ferror(stdout);
+}
+
+int
+client_flush_error(void)
+{
+	return flush_error;
+}
 
 static void
 message(const char *kind, const char *format, va_list args)
 {
-	fflush(stdout);
-	fprintf(stderr, "%s: %s", PROGRAM, kind);
-	vfprintf(stderr, format, args);
-	fputc('\n', stderr);
+	char	   *text;
+	char	   *shown;
+	size_t		size;
+	FILE	   *out = open_memstream(&shown, &size);
+
+	client_flush();
+	if (out == NULL || vasprintf(&text, format, args) < 0)
+	{
+		fputs(PROGRAM ": error: out of memory\n", stderr);
+		exit(EXIT_FAILED);
+	}
+	fprintf(out, "%s: %s", PROGRAM, kind);
+	/* lines and tabs of the server and of libpq stay */
+	for (char *at = text, *end; *at != '\0'; at = end)
+	{
+		char		special;
+
+		end = at + strcspn(at, "\n\t");
+		special = *end;
+		*end = '\0';
+		print_text(out, at);
+		if (special != '\0')
+			fputc(*end++ = special, out);
+	}
+	free(text);
+	fputc('\n', out);
+	if (fclose(out) == 0)
+		fputs(shown, stderr);
+	free(shown);
 }
 
 void

@@ -51,6 +51,8 @@ client_catch_signals(void)
 	action.sa_handler = on_signal;
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGTERM, &action, NULL);
+	/* a second one, typed by somebody who does not want to wait, ends the program */
+	action.sa_flags = SA_RESETHAND;
 	sigaction(SIGINT, &action, NULL);
 }
 

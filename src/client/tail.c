@@ -62,7 +62,7 @@ listen_all(const Tail *tail, PGconn *conn)
 		return ok;
 	ok = listen_to(conn, "sopflow") && listen_to(conn, SF_ALERT_CHANNEL);
 	/* a role that may listen need not see actions */
-	result = PQexec(conn, "SELECT DISTINCT channel FROM sopflow.action");
+	result = client_exec(conn, "SELECT DISTINCT channel FROM sopflow.action", 0, NULL);
 	for (int i = 0; ok && i < PQntuples(result); i++)
 		ok = listen_to(conn, PQgetvalue(result, i, 0));
 	PQclear(result);
@@ -166,8 +166,9 @@ follow(Tail *tail, PGconn *conn)
 				tail->left--;
 		}
 		/* who reads a pipe wants each line when it is there */
-		if (fflush(stdout) != 0)
-			client_fatal(EXIT_FAILED, "could not write to standard output: %s", strerror(errno));
+		if (!client_flush())
+			client_fatal(EXIT_FAILED, "could not write to standard output: %s",
+						 strerror(client_flush_error()));
 		if (tail->left != 0 && client_wait(PQsocket(conn), -1) && !PQconsumeInput(conn))
 			return;
 	}

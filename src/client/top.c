@@ -87,7 +87,7 @@ print_fault(Top *top, FILE *out, const PGresult *result)
 static void
 print_counters(Top *top, FILE *out)
 {
-	PGresult   *result = PQexec(top->conn, "SELECT name, value FROM sopflow.stats");
+	PGresult   *result = client_exec(top->conn, "SELECT name, value FROM sopflow.stats", 0, NULL);
 	struct timespec now;
 	double		seconds;
 
@@ -130,7 +130,7 @@ print_counters(Top *top, FILE *out)
 static void
 print_section(Top *top, FILE *out, const Section *section)
 {
-	PGresult   *result = PQexec(top->conn, section->sql);
+	PGresult   *result = client_exec(top->conn, section->sql, 0, NULL);
 	bool		ok = PQresultStatus(result) == PGRES_TUPLES_OK;
 
 	if (!ok || PQntuples(result) > 0 || section->nothing != NULL)
@@ -211,7 +211,7 @@ show_screen(const char *text, int rows, int columns)
 	}
 	if (rows > 0)
 		fputs("\033[J", stdout);
-	fflush(stdout);
+	client_flush();
 }
 
 static void

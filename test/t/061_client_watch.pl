@@ -126,12 +126,124 @@ file_with($care, "id: [\n");
 file_with($second, "id: second\nnodes: [{id: a, delay: 5h, action: PUSH_CASE}]\n");
 file_with("$dir/b/bad.yml", "id: bad\nnodes: [{id: a, action: NONE}]\n");
 $watch = start_client('load', '--watch', $care, "$dir/none/x.yml", $second, "$dir/b/bad.yml");
-wait_output($watch, 'err', qr/could not watch "\Q$dir\E\/none" yet.*care_sop\.yml:2: error: .*loading the files one by one\n.*0 created, 1 changed.*bad\.yml:2: error: .*watching 4 files\n/s,
+wait_output($watch, 'err', qr/care_sop\.yml:2: error: .*could not read "\Q$dir\E\/none\/x\.yml": No such file.*loading the files one by one\n.*0 created, 1 changed.*bad\.yml:2: error: .*watching 4 files\n/s,
 	'what is good is loaded, for the rest it waits');
 is(versions(), $node->safe_psql('postgres', "SELECT max(version) FROM sopflow.sop_version WHERE sop_id = 'customer_care_sop'"), 'nothing was loaded');
 mkdir "$dir/none" or die;
 file_with("$dir/none/x.yml", "id: late\nnodes: [{id: a, delay: 1h, action: PUSH_CASE}]\n");
 wait_output($watch, 'err', qr/1 created/, 'and loads it when it comes');
 is(stop_client($watch), 0, 'and ends');
+
+# Files that need each other, in whichever order they come.
+sub sop
+{
+	my ($id, @nodes) = @_;
+	return "---\nid: $id\nnodes:\n" . join '', map {
+		"  - {id: n$_, delay: 1h, " . ($nodes[$_] =~ /^[A-Z]/ ? 'action' : 'type: sop, sop_ref') . ": $nodes[$_]"
+		  . ($_ < $#nodes ? ', next: n' . ($_ + 1) : '') . "}\n" } 0 .. $#nodes;
+}
+
+sub nodes_of
+{
+	my ($sop) = @_;
+	return $node->safe_psql('postgres', "SELECT count(*) FROM sopflow.sop_node WHERE sop_id = '$sop'");
+}
+
+mkdir "$dir/set" or die;
+my ($one, $two, $bad) = (file_with("$dir/set/one.yml", sop('one', 'sub')), file_with("$dir/set/two.yml", sop('sub', 'PUSH_CASE')),
+	file_with("$dir/set/bad.yml", sop('bad', 'NONE')));
+$watch = start_client('load', '--watch', $one, $two, $bad);
+wait_output($watch, 'err', qr/one by one\n.*one\.yml:\d+: error: .*"sub".*1 created.*bad\.yml:\d+: error: .*1 created.*watching 3 files/s,
+	'a file that stands before the one it needs is loaded after it');
+file_with($one, sop('one', 'later', 'sub'));
+wait_output($watch, 'err', qr/one\.yml:\d+: error: .*"later"/, 'a file that needs what is not there yet');
+file_with($two, sop('sub', 'PUSH_CASE') . sop('later', 'PUSH_CASE'));
+wait_output($watch, 'err', qr/1 created.*0 created, 1 changed/s, 'is loaded when it is there');
+is(nodes_of('one'), 2, 'as it stands');
+file_with($bad, sop('bad', 'PUSH_CASE'));
+wait_output($watch, 'err', qr/1 created/, 'the faulty one is repaired');
+file_with($one, sop('one', 'last', 'sub'));
+wait_output($watch, 'err', qr/one\.yml:\d+: error: .*"last"/, 'one half of what belongs together');
+file_with($two, sop('sub', 'PUSH_CASE') . sop('user', 'fresh') . sop('last', 'PUSH_CASE'));
+wait_output($watch, 'err', qr/two\.yml:\d+: error: .*"fresh"/, 'and the other');
+file_with($one, sop('fresh', 'last'));
+wait_output($watch, 'err', qr/3 created/, 'are loaded together');
+is(stop_client($watch), 0, 'SIGTERM ends it');
+
+# What the server refuses for now.
+{
+	local $ENV{PGOPTIONS} = '-c lock_timeout=100ms';
+	$watch = start_client('load', '--watch', $one, $bad);
+	wait_output($watch, 'err', qr/watching 2 files/, 'with a lock_timeout');
+}
+my $locker = open_session($node);
+ask($locker, "BEGIN; SELECT FROM sopflow.sop WHERE sop_id = 'fresh' FOR UPDATE");
+file_with($one, sop('fresh', 'last', 'sub'));
+wait_output($watch, 'err', qr/lock timeout.*"\Q$one\E" is not loaded yet; trying again\n/s, 'a lock that is held is told of, with the file');
+file_with($bad, sop('bad', 'PUSH_CASE', 'PUSH_CASE'));
+wait_output($watch, 'err', qr/0 created, 1 changed/, 'another file is loaded meanwhile');
+ask($locker, 'ROLLBACK');
+wait_output($watch, 'err', qr/0 created, 1 changed/, 'when the lock is gone the edit is loaded');
+is(nodes_of('fresh'), 2, 'and in force');
+is(stop_client($watch), 0, 'SIGTERM ends it');
+
+# Changes that no event of the file's directory tells of.
+mkdir "$dir/$_" or die for qw(rel rel/1 rel/2 links real par par2 par/x par2/x shut);
+file_with("$dir/rel/$_/s.yml", sop('rel', ('PUSH_CASE') x $_)) for 1, 2;
+symlink 'rel/1', "$dir/current" or die;
+file_with("$dir/real/s.yml", sop('real', 'PUSH_CASE'));
+symlink '../real/s.yml', "$dir/links/s.yml" or die;
+file_with("$dir/par/x/s.yml", sop('par', 'PUSH_CASE'));
+file_with("$dir/par2/x/s.yml", sop('par', ('PUSH_CASE') x 2));
+my $closed = file_with("$dir/shut/s.yml", sop('shut', 'PUSH_CASE'));
+chmod 0311, "$dir/shut" or die;
+$watch = start_client('load', '--watch', map { "$dir/$_/s.yml" } qw(current links par/x shut));
+wait_output($watch, 'err', qr/could not watch "\Q$dir\E\/shut": Permission denied; "\Q$closed\E" is looked at every second\n.*4 created.*watching/s,
+	'a directory that cannot be watched');
+symlink 'rel/2', "$dir/current.new" or die;
+rename "$dir/current.new", "$dir/current" or die;
+wait_output($watch, 'err', qr/0 created, 1 changed/, 'a directory on the way that is a link, switched');
+is(nodes_of('rel'), 2, 'is followed');
+file_with("$dir/real/s.yml", sop('real', ('PUSH_CASE') x 2));
+wait_output($watch, 'err', qr/0 created, 1 changed/, 'what a link leads to is edited');
+is(nodes_of('real'), 2, 'and loaded');
+rename "$dir/par", "$dir/par.old" or die;
+rename "$dir/par2", "$dir/par" or die;
+wait_output($watch, 'err', qr/0 created, 1 changed/, 'a parent of the directory is replaced');
+is(nodes_of('par'), 2, 'and the file in it loaded');
+file_with($closed, sop('shut', ('PUSH_CASE') x 2));
+wait_output($watch, 'err', qr/0 created, 1 changed/, 'a change in a directory that cannot be watched');
+chmod 0755, "$dir/shut" or die;
+file_with("$dir/real/s.yml.secret", sop('real', ('PUSH_CASE') x 3));
+chmod 0, "$dir/real/s.yml.secret" or die;
+rename "$dir/real/s.yml.secret", "$dir/real/s.yml" or die;
+wait_output($watch, 'err', qr/could not read "\Q$dir\E\/links\/s\.yml": Permission denied/, 'a file that cannot be read');
+chmod 0644, "$dir/real/s.yml" or die;
+wait_output($watch, 'err', qr/0 created, 1 changed/, 'is loaded when it can');
+is(stop_client($watch), 0, 'SIGTERM ends it');
+
+# A writer who has not finished, and a directory in which much happens.
+mkdir "$dir/busy" or die;
+my $half = file_with("$dir/busy/half.yml", sop('half', 'PUSH_CASE', 'PUSH_CASE'));
+my $other = file_with("$dir/busy/other.yml", sop('other', 'PUSH_CASE'));
+$watch = start_client('load', '--watch', $half, $other);
+wait_output($watch, 'err', qr/2 created.*watching 2 files/s, 'two files');
+open my $writer, '>', $half or die;
+$writer->autoflush;
+print $writer sop('half', 'PUSH_CASE');
+file_with($other, sop('other', ('PUSH_CASE') x 2));
+wait_output($watch, 'err', qr/0 created, 1 changed, 0 unchanged\n/, 'one is loaded while the other is being written');
+is(nodes_of('half'), 2, 'which is not read before it is complete');
+print $writer "  - {id: n1, delay: 1h, action: PUSH_CASE}\n", "  - {id: n2, delay: 1h, action: PUSH_CASE}\n";
+close $writer;
+wait_output($watch, 'err', qr/0 created, 1 changed, 0 unchanged\n/, 'it is when it is closed');
+is($node->safe_psql('postgres', q{SELECT string_agg(version || ' ' || jsonb_array_length(definition->'nodes'), ', ' ORDER BY version)
+	FROM sopflow.sop_version WHERE sop_id = 'half'}), '1 2, 2 3', 'and no version is of the half of it');
+my $noise = IPC::Run::start([ $^X, '-e', 'while (1) { open my $fh, ">", $ARGV[0] or die; print $fh "x"; close $fh; select undef, undef, undef, 0.02 }', "$dir/busy/noise" ],
+	IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+file_with($other, sop('other', ('PUSH_CASE') x 3));
+wait_output($watch, 'err', qr/0 created, 1 changed/, 'a file beside one that is written all the time is loaded');
+$noise->kill_kill;
+is(stop_client($watch), 0, 'SIGTERM ends it');
 
 done_testing();
