@@ -13,6 +13,7 @@
 #include "parser/parser.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
@@ -81,13 +82,26 @@ position(const char *text, int location)
 	return location < 0 ? 0 : errposition(pg_mbstrlen_with_len(text, location) + 1);
 }
 
+void
+sf_expr_fix_strings(void)
+{
+	if (!standard_conforming_strings)
+		(void) set_config_option("standard_conforming_strings", "on", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+}
+
 Node *
 sf_expr_raw(const char *text)
 {
-	List	   *raw = raw_parser(text, RAW_PARSE_PLPGSQL_EXPR);
-	SelectStmt *select = (SelectStmt *) linitial_node(RawStmt, raw)->stmt;
+	List	   *raw;
+	SelectStmt *select;
 	ResTarget  *target;
+	int			nest = NewGUCNestLevel();
 
+	sf_expr_fix_strings();
+	raw = raw_parser(text, RAW_PARSE_PLPGSQL_EXPR);
+	AtEOXact_GUC(false, nest);
+	select = (SelectStmt *) linitial_node(RawStmt, raw)->stmt;
 	if (list_length(select->targetList) != 1 ||
 		select->fromClause != NIL || select->whereClause != NULL || select->groupClause != NIL ||
 		select->havingClause != NULL || select->windowClause != NIL || select->sortClause != NIL ||

@@ -19,6 +19,12 @@
 extern Node *sf_expr_raw(const char *text);
 
 /*
+ * Set standard_conforming_strings until the current nesting level of settings
+ * ends: what is stored is read alike in every session.
+ */
+extern void sf_expr_fix_strings(void);
+
+/*
  * While an expression is read: errors point into its text, and their context
  * is `what`.  Push with sf_expr_begin, pop with sf_expr_end.
  */

@@ -24,6 +24,7 @@
 #include "utils/plancache.h"
 #include "utils/snapmgr.h"
 
+#include "expr.h"
 #include "ident.h"
 #include "plan_private.h"
 
@@ -287,10 +288,13 @@ sf_plan_prepare(const char *sql, SfParserSetup setup, void *arg, TupleDesc *colu
 	CachedPlanSource *source;
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext spi;
+	int			nest = NewGUCNestLevel();
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
+	sf_expr_fix_strings();
 	plan = SPI_prepare_params(sql, setup, arg, CURSOR_OPT_PARALLEL_OK | CURSOR_OPT_GENERIC_PLAN);
+	AtEOXact_GUC(false, nest);
 	check_query(plan, sql);
 	spi = MemoryContextSwitchTo(caller);
 	source = linitial(SPI_plan_get_plan_sources(plan));

@@ -40,6 +40,22 @@ SELECT sopflow.emit('settings', 'x', '{}');
 SELECT count(w) > 5 FROM sopflow.runs r, LATERAL (SELECT min(t.task_id) AS task_id FROM sopflow.tasks t WHERE t.run_id = r.run_id) t, sopflow.why(t.task_id) w;
 SELECT count(*) > 0 AS some, bool_and(line ~ '^(# (HELP|TYPE) )?sopflow_[a-z_]+[ {]') AS well FROM unnest(string_to_array(rtrim(sopflow.metrics(), E'\n'), E'\n')) line;
 
+-- expressions and queries mean the same in every session
+BEGIN;
+INSERT INTO sopflow.sop (sop_id, trigger_event) VALUES ('k', 'k');
+INSERT INTO sopflow.sop_node (sop_id, node_id, type, condition, next, otherwise) VALUES ('k', 'q', 'condition', $c$event->>'a' ~ '^\d$'$c$, 'yes', 'no');
+INSERT INTO sopflow.sop_node (sop_id, node_id, params) VALUES ('k', 'yes', '{}'), ('k', 'no', '{}');
+COMMIT;
+SELECT sopflow.start('k', '1', '{"a": "1"}') IS NOT NULL AS started;
+SELECT sopflow.run_due() > 0 AS ran;
+SELECT node_id FROM sopflow.tasks WHERE sop_id = 'k' ORDER BY 1;
+BEGIN;
+INSERT INTO sopflow.rule_set (rule_set) VALUES ('strings');
+INSERT INTO sopflow.rule_fact (rule_set, fact, type, query) VALUES ('strings', 'f', 'text', $q$select '\d'$q$);
+INSERT INTO sopflow.rule (rule_set, rule, condition, actions) VALUES ('strings', 'r', $c$f = '\d' and length(f) = 2$c$, '[{"deny": "as written"}]');
+COMMIT;
+SELECT rule, triggered, error FROM sopflow.check_rules('strings', '{}');
+
 -- the CRM, and guards
 SELECT sopflow.create_crm('crm');
 SELECT count(*) FILTER (WHERE actions::text LIKE E'%\\\\u%') AS escaped, min(actions->0->>'deny') FILTER (WHERE rule_set LIKE '%claim%' AND actions->0->>'code' = 'STATUS') AS denial
