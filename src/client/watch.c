@@ -31,7 +31,8 @@
 
 #define EVENTS_WRITING	(IN_MODIFY)
 #define EVENTS_COMPLETE	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB)
-#define EVENTS			(EVENTS_WRITING | EVENTS_COMPLETE | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF)
+#define EVENTS			(EVENTS_WRITING | EVENTS_COMPLETE | IN_CREATE | IN_DELETE_SELF | \
+						 IN_MOVE_SELF)
 
 typedef struct Watched
 {
@@ -149,7 +150,8 @@ look(Watch *watch)
 			file->pending = true;
 		}
 		quiet = file->writing ? WRITING_MS : file->complete ? QUIET_MS : LOOK_MS;
-		if (file->pending && (now - file->last >= quiet || now - file->first >= QUIET_TIMES * quiet))
+		if (file->pending &&
+			(now - file->last >= quiet || now - file->first >= QUIET_TIMES * quiet))
 			read_file(file);
 		if (!file->pending)
 			file->complete = false;
