@@ -48,6 +48,12 @@ check_document(const Document *document)
 		abort();
 	fclose(stream);
 	check_again(yaml, size, DOCUMENT_YAML, plain);
+	/* what begins as JSON is told from YAML by itself */
+	if (cJSON_IsObject(document->value) || cJSON_IsArray(document->value))
+	{
+		check_again(pretty, strlen(pretty), DOCUMENT_UNKNOWN, plain);
+		check_again(yaml, size, DOCUMENT_UNKNOWN, plain);
+	}
 	if (lines_find(document->lines, plain) < 1 || lines_find(document->lines, "[0].a[\"b\"].c") < 1)
 		abort();
 	free(plain);
