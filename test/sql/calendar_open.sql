@@ -75,7 +75,7 @@ SELECT calendar, sopflow.next_opening(calendar, '-infinity'), sopflow.next_openi
 SELECT z, sopflow.next_opening('co_office', '294276-12-31 23:59:59.999999+00', z), sopflow.next_opening('co_always', '294276-12-31 23:59:59.999999+00', z),
 	sopflow.next_opening('co_always', '4714-11-24 00:00:00+00 BC', z)
 	FROM unnest(ARRAY['Pacific/Kiritimati', 'Pacific/Pago_Pago', 'Europe/Berlin']) z;
-INSERT INTO sopflow.holiday VALUES ('co_sunday', '5874897-12-31'), ('co_sunday', '4713-01-01 BC');
+INSERT INTO sopflow.holiday VALUES ('co_sunday', '9999-12-31'), ('co_sunday', '0001-01-01');
 SELECT sopflow.next_opening('co_sunday', '2026-07-05 11:00');
 
 -- Nulls, and calendars that there are not.
