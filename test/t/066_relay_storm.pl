@@ -139,7 +139,8 @@ is("@dead_in_time", '0', 'a task is dead after its last attempt only');
 my $quarter = int(@memory / 4);
 my $early = max(@memory[$quarter .. 2 * $quarter]);
 my $late = max(@memory[3 * $quarter .. $#memory]);
-cmp_ok($late, '<=', $early * 1.15 + 1024, "memory is flat: $early kB, later $late kB");
+# a sanitizer keeps what was freed; it looks for leaks itself
+cmp_ok($late, '<=', $early * 1.15 + 1024, "memory is flat: $early kB, later $late kB") unless $ENV{SOPFLOW_RELAY_PROGRAM};
 diag(sprintf('%d done, %d dead, %d requests (%d sent again after a reset), %.1f s: %.0f deliveries a second', $done, $dead, $requests, $resent,
 		$seconds, $requests / $seconds));
 stop_server($server);
