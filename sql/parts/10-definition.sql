@@ -46,7 +46,7 @@ COMMENT ON COLUMN sopflow.action.description IS 'Free text';
 COMMENT ON COLUMN sopflow.action.owner IS 'Role that the handler runs as, and whose members may change this row';
 COMMENT ON COLUMN sopflow.action.paused IS 'Set by pause_action and resume_action';
 COMMENT ON COLUMN sopflow.action.action_id IS 'Internal number of the action';
-COMMENT ON COLUMN sopflow.action.search_path IS 'search_path that the handler runs with: that of the session that last changed this row';
+COMMENT ON COLUMN sopflow.action.search_path IS 'search_path that the handler runs with: that of the session that inserted the row or last changed handler';
 COMMENT ON COLUMN sopflow.action.revision IS 'Raised by every edit';
 
 CREATE TABLE sopflow.sop (
@@ -90,8 +90,8 @@ COMMENT ON COLUMN sopflow.sop.time_zone_column IS 'Column of subject_relation wi
 COMMENT ON COLUMN sopflow.sop.max_steps IS 'Tasks that one run may create';
 COMMENT ON COLUMN sopflow.sop.owner IS 'Role whose rights the SOP has, and whose members may change it';
 COMMENT ON COLUMN sopflow.sop.paused IS 'Set by pause and resume';
-COMMENT ON COLUMN sopflow.sop.search_path IS 'search_path that conditions and templates are read under: that of the session that last changed the SOP or a node';
-COMMENT ON COLUMN sopflow.sop.revision IS 'Raised by every edit of the SOP or one of its nodes';
+COMMENT ON COLUMN sopflow.sop.search_path IS 'search_path that conditions and templates are read under: that of the session that inserted the SOP or last wrote a node or a link';
+COMMENT ON COLUMN sopflow.sop.revision IS 'Raised by every edit of the SOP, one of its nodes or links';
 
 CREATE SEQUENCE sopflow.sop_node_seq AS int;
 COMMENT ON SEQUENCE sopflow.sop_node_seq IS 'Gives nodes their order of insertion';
@@ -129,7 +129,7 @@ COMMENT ON COLUMN sopflow.sop_node.condition_rules IS 'condition only: rule set 
 COMMENT ON COLUMN sopflow.sop_node.otherwise IS 'Node that follows where a condition is not true, where a wait has timed out, or where no link is taken; null: the branch ends here';
 COMMENT ON COLUMN sopflow.sop_node.wait_event IS 'wait only: event that is waited for; delay is the longest wait, 0: without end';
 COMMENT ON COLUMN sopflow.sop_node.sop_ref IS 'sop only: SOP that is run for the same subject; the node completes with that run';
-COMMENT ON COLUMN sopflow.sop_node.max_attempts IS 'Overrides that of the action';
+COMMENT ON COLUMN sopflow.sop_node.max_attempts IS 'Overrides that of the action, or the 5 of nodes without one';
 COMMENT ON COLUMN sopflow.sop_node.on_failure IS 'What a dead task does to its run: stop fails it, continue goes on';
 
 CREATE TABLE sopflow.sop_link (
@@ -163,9 +163,9 @@ COMMENT ON COLUMN sopflow.calendar.calendar IS 'Name that SOPs refer to';
 COMMENT ON COLUMN sopflow.calendar.time_zone IS 'Name of the time zone that days and hours are those of';
 COMMENT ON COLUMN sopflow.calendar.weekdays IS 'Days of the week, 1 Monday to 7 Sunday (ISO 8601)';
 COMMENT ON COLUMN sopflow.calendar.opens IS 'Wall-clock time from which tasks may go';
-COMMENT ON COLUMN sopflow.calendar.closes IS 'Wall-clock time from which they may not any more; 24:00 is the end of the day';
+COMMENT ON COLUMN sopflow.calendar.closes IS 'Wall-clock time from which they may not any more, of the next day where it is before opens; 24:00 is the end of the day';
 COMMENT ON COLUMN sopflow.calendar.description IS 'Free text';
-COMMENT ON COLUMN sopflow.calendar.owner IS 'Role whose members may change the calendar';
+COMMENT ON COLUMN sopflow.calendar.owner IS 'Role whose members may change the calendar and its holidays';
 COMMENT ON COLUMN sopflow.calendar.revision IS 'Raised by every edit';
 
 CREATE TABLE sopflow.holiday (
@@ -176,7 +176,7 @@ CREATE TABLE sopflow.holiday (
 );
 COMMENT ON TABLE sopflow.holiday IS 'Days on which a calendar is closed';
 COMMENT ON COLUMN sopflow.holiday.calendar IS 'Calendar';
-COMMENT ON COLUMN sopflow.holiday.day IS 'Day that is closed as a whole';
+COMMENT ON COLUMN sopflow.holiday.day IS 'Day on which the calendar does not open';
 COMMENT ON COLUMN sopflow.holiday.name IS 'What is celebrated';
 
 CREATE TYPE sopflow.run_fact AS (
@@ -210,7 +210,7 @@ COMMENT ON SEQUENCE sopflow.sop_version_version_id_seq IS 'Numbers of versions';
 COMMENT ON COLUMN sopflow.sop_version.version_id IS 'Number that runs and tasks refer to';
 COMMENT ON COLUMN sopflow.sop_version.sop_id IS 'SOP';
 COMMENT ON COLUMN sopflow.sop_version.version IS 'Counts from 1 within the SOP';
-COMMENT ON COLUMN sopflow.sop_version.definition IS 'The SOP and its nodes as they were checked';
+COMMENT ON COLUMN sopflow.sop_version.definition IS 'The SOP, its nodes and its links as they were checked';
 COMMENT ON COLUMN sopflow.sop_version.created_at IS 'When the version was made';
 
 CREATE TABLE sopflow.action_grant (

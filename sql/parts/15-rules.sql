@@ -36,12 +36,12 @@ COMMENT ON COLUMN sopflow.rule_set.description IS 'Free text';
 COMMENT ON COLUMN sopflow.rule_set.skip_on_first_applied IS 'Stop after the first rule that was applied';
 COMMENT ON COLUMN sopflow.rule_set.skip_on_first_failed IS 'Stop after the first rule whose actions failed (on_error = false)';
 COMMENT ON COLUMN sopflow.rule_set.skip_on_first_non_triggered IS 'Stop at the first rule whose condition is not true';
-COMMENT ON COLUMN sopflow.rule_set.priority_threshold IS 'Rules of a greater priority number are left out';
+COMMENT ON COLUMN sopflow.rule_set.priority_threshold IS 'Rules and groups of a greater priority number are left out';
 COMMENT ON COLUMN sopflow.rule_set.denials IS 'first: the first denial ends the firing; all: denials are collected';
 COMMENT ON COLUMN sopflow.rule_set.on_error IS 'abort: an error in a rule ends the statement; false: the rule counts as not triggered or not carried out, with a warning';
 COMMENT ON COLUMN sopflow.rule_set.param_scopes IS 'SQL expressions, the most specific first; the first whose value is the scope of an override of a parameter gives its value';
 COMMENT ON COLUMN sopflow.rule_set.inference IS 'Fire again and again, until nothing new triggers';
-COMMENT ON COLUMN sopflow.rule_set.max_steps IS 'With inference: rules that one call may fire, more are an error';
+COMMENT ON COLUMN sopflow.rule_set.max_steps IS 'With inference: rules that one call may fire, more are an error; also rules that one proof may try';
 COMMENT ON COLUMN sopflow.rule_set.trace IS 'What verdict.trace tells: off, fired or full';
 COMMENT ON COLUMN sopflow.rule_set.order_by IS 'Order of rules: asc or desc by priority, then by name; seq: as they were inserted';
 COMMENT ON COLUMN sopflow.rule_set.before_fire IS 'Function f(sopflow.rule_event) returns bool, called before the first rule';
@@ -52,7 +52,7 @@ COMMENT ON COLUMN sopflow.rule_set.on_success IS 'Function called after a rule''
 COMMENT ON COLUMN sopflow.rule_set.on_failure IS 'Function called when a rule''s actions failed (on_error = false)';
 COMMENT ON COLUMN sopflow.rule_set.enabled IS 'false: a draft; it fires nothing and is not checked';
 COMMENT ON COLUMN sopflow.rule_set.owner IS 'Role whose rights its conditions, queries and actions have, and whose members may change it';
-COMMENT ON COLUMN sopflow.rule_set.search_path IS 'search_path under which its texts are read: that of the session that inserted it';
+COMMENT ON COLUMN sopflow.rule_set.search_path IS 'search_path under which its texts are read; where none was given, that of the session that inserted it';
 COMMENT ON COLUMN sopflow.rule_set.revision IS 'Raised by every edit of the set and what belongs to it';
 COMMENT ON COLUMN sopflow.rule_set.param_revision IS 'Raised by every edit of its parameters'' values';
 
@@ -72,7 +72,7 @@ COMMENT ON TABLE sopflow.rule_fact IS 'Facts that the rules of a set read';
 COMMENT ON COLUMN sopflow.rule_fact.rule_set IS 'Rule set';
 COMMENT ON COLUMN sopflow.rule_fact.fact IS 'Name of the fact; new and old are the row of a trigger';
 COMMENT ON COLUMN sopflow.rule_fact.type IS 'Row type of a table, composite type, jsonb or a scalar type';
-COMMENT ON COLUMN sopflow.rule_fact.seq IS 'Order of the arguments of fire_rows';
+COMMENT ON COLUMN sopflow.rule_fact.seq IS 'Order of the arguments of fire_rows, then the name';
 COMMENT ON COLUMN sopflow.rule_fact.query IS 'SELECT of at most one row of this type, run when a rule first needs the fact; null: the caller gives it';
 COMMENT ON COLUMN sopflow.rule_fact.missing IS 'jsonb only, what a key that is not there means: error, or null';
 

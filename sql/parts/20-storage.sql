@@ -11,7 +11,8 @@ CREATE SEQUENCE sopflow.lease_token_seq CACHE 32;
 COMMENT ON SEQUENCE sopflow.lease_token_seq IS 'Lease tokens, one for each fetch';
 
 -- Active runs.  The row lock of a run guards everything that belongs to it.
--- slot is 0 where reentry allows one active run, else the run id.
+-- slot is 0 where reentry allows one active run, minus the task of the sop node
+-- that has started the run, else the run id.
 CREATE TABLE sopflow.run (
 	run_id			bigint NOT NULL,
 	event_at		timestamptz NOT NULL,
@@ -195,10 +196,10 @@ BEGIN
 		JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
 		JOIN (VALUES ('run_id', 'Run'), ('event_at', 'Time of the event'),
 			('started_at', 'When the run was written'), ('ended_at', 'When the run ended'),
-			('slot', '0 where one active run is allowed, else the run id'),
+			('slot', '0 where one active run is allowed; of a run that a sop node has started, minus the task of that node; else the run id'),
 			('version_id', 'SOP version'), ('sop_id', 'SOP'), ('subject_id', 'Subject'),
-			('context', 'Context of the event'), ('state', 'completed, failed, cancelled or exited; of an active run: its memory'),
-			('reason', 'Why the run ended so'), ('parent_task', 'Task of another run that this one carried out'), ('task_id', 'Task: run_id * 65536 + step'),
+			('context', 'Context of the event'), ('state', 'completed, failed, cancelled or exited'),
+			('reason', 'Why the run ended so'), ('parent_task', 'Of a run that a sop node has started: the task of that node'), ('task_id', 'Task: run_id * 65536 + step'),
 			('due_at', 'When the task is due'), ('node', 'Number of the node in its version, from 0'),
 			('shard', 'Hash of the subject, 0 to 63'), ('attempt', 'Attempts begun'),
 			('error', 'Error of the last attempt'), ('held_by', 'run, sop, action, join or child'),
@@ -217,6 +218,8 @@ BEGIN
 	LOOP
 		EXECUTE format('COMMENT ON COLUMN sopflow.%I.%I IS %L', r.relname, r.attname, r.what);
 	END LOOP;
+	COMMENT ON COLUMN sopflow.hold.reason IS 'How it came about';
+	COMMENT ON COLUMN sopflow.run_state.state IS 'Greatest step, events that came and what they answered, steps passed by; see doc/reference.md';
 	FOR i IN 0..15 LOOP
 		EXECUTE format('COMMENT ON SEQUENCE sopflow.marker_%s IS %L', i,
 			'Crash marker of worker or pass ' || i || ': 1 idle, 2 a batch of handlers runs, else the task whose handler runs');

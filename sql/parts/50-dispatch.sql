@@ -153,7 +153,7 @@ COMMENT ON VIEW sopflow.dead_tasks IS 'Tasks that failed for good; redrive() put
 CREATE VIEW sopflow.alerts AS
 	SELECT a.alert_id, a.raised_at, a.kind, a.action, a.sop_id, a.task_id, a.message, a.sent_at
 	FROM sopflow.alert a;
-COMMENT ON VIEW sopflow.alerts IS 'Alerts: failures in a row, dead tasks, rows inserted without their event';
+COMMENT ON VIEW sopflow.alerts IS 'Alerts: failures in a row, dead tasks, runs failed by a link, rows inserted without their event';
 
 DO $$
 DECLARE
