@@ -740,6 +740,9 @@ sf_dispatch_expire(BlockNumber *block, TimestampTz *next_expiry)
 
 /* --- alerts, partitions --- */
 
+/* of one pass, as SF_PLAN_ALERTS_UNSENT has it */
+#define SF_ALERT_BATCH	1000
+
 typedef struct SfAlerts
 {
 	ArrayBuildState *ids;
@@ -755,27 +758,30 @@ send_alert(HeapTuple tuple, TupleDesc desc, void *arg)
 								   false, INT8OID, CurrentMemoryContext);
 }
 
-void
+bool
 sf_dispatch_alerts(void)
 {
 	SfAlerts	alerts = {NULL};
 	Datum		values[2];
 	SfScan	   *scan;
 	bool		unsent;
+	uint64		sent = 0;
 
 	/* there is none at the end of almost every pass */
 	scan = sf_scan_open(SF_REL_ALERT, SF_REL_ALERT_UNSENT, sf_snapshot_push(), 0);
 	sf_scan_start(scan, NULL, 0);
 	unsent = sf_scan_next(scan);
 	sf_scan_close(scan);
-	if (unsent && sf_notify_has_room() &&
-		sf_plan_run(SF_PLAN_ALERTS_UNSENT, NULL, NULL, send_alert, &alerts) > 0)
+	if (unsent && sf_notify_has_room())
+		sent = sf_plan_run(SF_PLAN_ALERTS_UNSENT, NULL, NULL, send_alert, &alerts);
+	if (sent > 0)
 	{
 		values[0] = TimestampTzGetDatum(sf_clock_now());
 		values[1] = makeArrayResult(alerts.ids, CurrentMemoryContext);
 		sf_plan_run(SF_PLAN_ALERTS_SENT, values, NULL, NULL, NULL);
 	}
 	sf_snapshot_pop();
+	return sent == SF_ALERT_BATCH;
 }
 
 void

@@ -53,7 +53,8 @@ extern void sf_dispatch_pass(SfPass *pass);
 extern int64 sf_dispatch_expire(BlockNumber *block, TimestampTz *next_expiry);
 
 /* Send alerts that are not sent yet.  Needs a transaction. */
-extern void sf_dispatch_alerts(void);
+/* true: there may be more of them */
+extern bool sf_dispatch_alerts(void);
 
 /*
  * Make history partitions for this week and the next, drop those older than

@@ -270,7 +270,8 @@ run_due(int64 max_tasks, int64 max_usec)
 		if (pass.done == 0 || sf_clock_real() - begin >= max_usec)
 			break;
 	}
-	sf_dispatch_alerts();
+	while (sf_dispatch_alerts() && sf_clock_real() - begin < max_usec)
+		CHECK_FOR_INTERRUPTS();
 	maintain_history();
 	return done;
 }

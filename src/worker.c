@@ -395,6 +395,7 @@ do_pass(void)
 {
 	SfPass		pass;
 	TimestampTz start = sf_clock_real();
+	bool		alerts = false;
 
 	self.more = false;
 	self.skipped = false;
@@ -413,7 +414,7 @@ do_pass(void)
 	pass.careful = self.careful;
 	sf_dispatch_pass(&pass);
 	if (self.number == 0)
-		sf_dispatch_alerts();
+		alerts = sf_dispatch_alerts();
 	end_work();
 
 	/* it has committed */
@@ -432,6 +433,7 @@ do_pass(void)
 		self.retry = Min(self.retry * 2, SF_RETRY_MAX);
 	sf_shm_worker_count(pass.done);
 	adapt_limit(pass.done, sf_clock_real() - start);
+	self.more |= alerts;
 }
 
 /* Fewer tasks at a time when they are slow, more when they are not. */
