@@ -221,6 +221,8 @@ typedef struct Job
 	double		retry_in;		/* negative: after the action's backoff */
 	int			together;		/* at most so many in a batch, since one failed; 0: all */
 	bool		blocked;		/* it failed alone, too: tried again now and then */
+	double		pause;			/* between these tries */
+	double		try_at;
 	bool		resent;			/* reported before, on a connection that broke */
 } Job;
 

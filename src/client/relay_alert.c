@@ -2,13 +2,14 @@
  * relay_alert.c
  *	  Alerts: read from sopflow.alerts and delivered like tasks.
  *
- * A notification only rings: what is delivered is what stands in the view, so
- * nobody can have the relay tell a thing that was not raised, and none is lost
- * that did not fit into memory.  Numbers may become visible out of order, by
- * transactions that took them early and committed late.  So those that came after
- * `base` are remembered, and base follows them only where no number is left out,
- * or where the alert behind the gap is older than SETTLED_S.  One that comes
- * from behind base after all is read when its notification names it.
+ * A notification only rings: what is delivered is what stands in the view as
+ * sent, so nobody can have the relay tell a thing that was not raised, none is
+ * lost that did not fit into memory, and none is named after it was forgotten.
+ * Numbers may become visible out of order, by transactions that took them early
+ * and committed late.  So those that came after `base` are remembered, and base
+ * follows them only where no number is left out, or where the alert behind the
+ * gap had been sent for SETTLED_S when all was read.  One that comes from behind
+ * base after all is read when its notification names it.
  *
  * Where the configuration names a file, it has base and the numbers behind it
  * that are done with; a relay that comes back goes on from there.  Without it,
@@ -30,10 +31,12 @@
 #define FIRST_WAIT_S	1
 #define LAST_WAIT_S		300
 #define MAX_HELD		500		/* read and not done with */
-#define MAX_ASKED		100
+#define MAX_ASKED		10000
+#define ASK_AT_ONCE		100
 #define MAX_ENDED		4096
 #define SETTLED_S		600
 #define READ_AGAIN_S	5
+#define WRITE_AFTER_S	0.05
 
 typedef enum AlertState
 {
@@ -63,10 +66,12 @@ static int	nsent;				/* of them in the statement that runs */
 static int64_t ended[MAX_ENDED];	/* the last ones, a ring: read before they were named */
 static unsigned nended;
 static bool wanted;				/* there may be some to read */
-static bool complete;			/* the last reading left none */
+static double sent_at;			/* the reading that runs */
+static double complete_at = -1; /* the last reading, which left none */
 static int	read_limit;
 static int	read_rows;
 static LoopTimer again_timer;
+static LoopTimer write_timer;
 static char *state_file;
 static char *state_written;
 
@@ -78,7 +83,10 @@ alerts_waiting(void)
 
 /* ---- the file ---- */
 
-/* A new file in the place of the old one: at each moment there is a whole one. */
+/*
+ * A new file in the place of the old one: at each moment there is a whole one.
+ * Another relay may do the same.
+ */
 static void
 write_state(void)
 {
@@ -98,7 +106,7 @@ write_state(void)
 		text_free(&text);
 		return;
 	}
-	name = client_format("%s.new", state_file);
+	name = client_format("%s.%d.new", state_file, (int) getpid());
 	file = fopen(name, "we");
 	if (file == NULL || fputs(text.data, file) < 0 || fflush(file) != 0 ||
 		fsync(fileno(file)) != 0 || rename(name, state_file) != 0)
@@ -114,6 +122,13 @@ write_state(void)
 	if (file != NULL)
 		fclose(file);
 	free(name);
+}
+
+static void
+write_due(void *arg)
+{
+	(void) arg;
+	write_state();
 }
 
 /* where it belongs in the list, which has none of this number */
@@ -175,11 +190,11 @@ passed(const Alert *alert)
 static void
 advance(void)
 {
-	double		now = loop_now();
-
-	if (complete)
-		for (Alert *it = alerts; it != NULL && it->state == ALERT_ENDED; it = it->next)
-			if (it->settled <= now && it->id > base)
+	/* a gap is passed when all that was named is read */
+	if (!wanted && db_ready())
+		for (Alert *it = alerts; it != NULL && it->state == ALERT_ENDED &&
+			 it->settled <= complete_at; it = it->next)
+			if (it->id > base)
 				base = it->id;
 	while (alerts != NULL && passed(alerts))
 	{
@@ -190,7 +205,9 @@ advance(void)
 		free(alerts);
 		alerts = next;
 	}
-	write_state();
+	/* together with those that end at the same time */
+	if (write_timer.slot == 0)
+		loop_timer_set(&write_timer, loop_now() + WRITE_AFTER_S, write_due, NULL);
 }
 
 static Alert *
@@ -338,9 +355,9 @@ reading_over(void)
 		return;
 	memmove(asked, asked + nsent, (nasked - nsent) * sizeof(int64_t));
 	nasked -= nsent;
-	complete = read_rows < read_limit;
-	if (!complete)
-		wanted = true;
+	if (read_rows < read_limit)
+		complete_at = sent_at;
+	wanted |= read_rows == read_limit || nasked > 0;
 	advance();
 	start_waiting();
 }
@@ -377,7 +394,8 @@ alerts_send(void)
 	wanted = false;
 	if (base < 0)
 	{
-		db_send(&finding_base, "SELECT coalesce(max(alert_id), 0) FROM sopflow.alerts", 0, NULL);
+		db_send(&finding_base, "SELECT coalesce(max(alert_id), 0) FROM sopflow.alerts"
+				" WHERE sent_at IS NOT NULL", 0, NULL);
 		return true;
 	}
 	text_add(&known, "{");
@@ -385,19 +403,21 @@ alerts_send(void)
 		text_format(&known, "%s%" PRId64, alert == alerts ? "" : ",", alert->id);
 	text_add(&known, "}");
 	text_add(&named, "{");
-	for (int i = 0; i < nasked; i++)
+	nsent = nasked < ASK_AT_ONCE ? nasked : ASK_AT_ONCE;
+	for (int i = 0; i < nsent; i++)
 		text_format(&named, "%s%" PRId64, i == 0 ? "" : ",", asked[i]);
 	text_add(&named, "}");
-	nsent = nasked;
+	sent_at = loop_now();
+	complete_at = -1;
 	read_limit = MAX_HELD - nheld;
 	snprintf(after, sizeof(after), "%" PRId64, base);
 	snprintf(limit, sizeof(limit), "%d", read_limit);
 	db_send(&reading, "SELECT alert_id, jsonb_build_object('v', 1, 'type', 'alert', 'alert_id', alert_id,"
 			" 'kind', kind, 'action', action, 'sop', sop_id, 'task_id', task_id, 'message',"
-			" \"left\"(message, 1500), 'raised_at', raised_at), extract(epoch FROM now() - raised_at)"
-			" FROM sopflow.alerts WHERE (alert_id > $1::bigint OR alert_id = ANY ($3::bigint[])"
-			" AND sent_at > now() - interval '10 minutes') AND alert_id <> ALL ($2::bigint[])"
-			" ORDER BY alert_id LIMIT $4::int", 4,
+			" \"left\"(message, 1500), 'raised_at', raised_at), extract(epoch FROM now() - sent_at)"
+			" FROM sopflow.alerts WHERE (alert_id > $1::bigint AND sent_at IS NOT NULL"
+			" OR alert_id = ANY ($3::bigint[]) AND sent_at > now() - interval '10 minutes')"
+			" AND alert_id <> ALL ($2::bigint[]) ORDER BY alert_id LIMIT $4::int", 4,
 			(const char *const[]) {after, known.data, named.data, limit});
 	text_free(&known);
 	text_free(&named);
@@ -425,14 +445,20 @@ alerts_notified(const char *payload)
 	static const char *const key[] = {"alert_id"};
 	Slice		text = {payload, strlen(payload)};
 	Slice		value;
+	static double last = 0;
 
 	wanted = true;
 	if (json_valid(payload, text.len) && json_find(text, key, 1, &value))
 	{
 		int64_t		id = strtoll(value.at, NULL, 10);
 
-		if (id > 0 && (id <= base || base < 0) && nasked < MAX_ASKED && !ended_lately(id))
+		if (id <= 0 || (id > base && base >= 0) || ended_lately(id))
+			return;
+		if (nasked < MAX_ASKED)
 			asked[nasked++] = id;
+		else
+			relay_warn_rarely(&last, "alert %" PRId64 " came too late, with too many others: it is in "
+							  "sopflow.alerts, but not delivered", id);
 	}
 }
 
@@ -443,6 +469,7 @@ alerts_config_changed(void)
 {
 	const char *path = relay_config->alert_state;
 
+	write_state();
 	if (path != NULL && base < 0)
 		read_state(path);
 	free(state_file);
@@ -455,6 +482,7 @@ alerts_config_changed(void)
 void
 alerts_free(void)
 {
+	write_state();
 	if (nheld > 0)
 		relay_warn("%d alerts were not delivered", nheld);
 	while (alerts != NULL)
@@ -467,6 +495,7 @@ alerts_free(void)
 		alerts = next;
 	}
 	loop_timer_clear(&again_timer);
+	loop_timer_clear(&write_timer);
 	free(state_file);
 	free(state_written);
 	state_file = state_written = NULL;

@@ -15,6 +15,7 @@
 #include "protocol.h"
 #include "relay.h"
 #include "relay_db.h"
+#include "relay_json.h"
 
 #define FIRST_WAIT_S	0.1
 #define LAST_WAIT_S		30
@@ -205,11 +206,32 @@ setup_failed(const char *sqlstate, const char *message)
 	relay_warn("%s", message);
 }
 
+/* a doorbell's payload: there are tasks for its action; NULL: maybe for any */
+static void
+tasks_expected(const char *payload)
+{
+	static const char *const key[] = {"action"};
+	Slice		text = {payload, payload ? strlen(payload) : 0};
+	Slice		value;
+	Text		name = {0};
+
+	if (payload != NULL)
+	{
+		if (!json_valid(payload, text.len) || !json_find(text, key, 1, &value))
+			return;
+		json_unquote(&name, value);
+	}
+	for (Action *action = relay_config->actions; action != NULL; action = action->next)
+		if (payload == NULL || strcmp(action->name, name.data) == 0)
+			action->spec->target->more = true;
+	text_free(&name);
+}
+
 static void
 poll_due(void *arg)
 {
 	(void) arg;
-	work_expected(NULL);
+	tasks_expected(NULL);
 	loop_timer_set(&poll_timer, loop_now() + relay_config->poll, poll_due, NULL);
 }
 
@@ -226,7 +248,7 @@ setup_ended(void)
 				  " at " : "", PQhost(conn) ? PQhost(conn) : "");
 	state = DB_READY;
 	wait = FIRST_WAIT_S;
-	work_expected(NULL);
+	tasks_expected(NULL);
 	alerts_expected();
 	loop_timer_set(&poll_timer, loop_now() + relay_config->poll, poll_due, NULL);
 }
@@ -314,7 +336,7 @@ take_notifications(void)
 		if (strcmp(notify->relname, SF_ALERT_CHANNEL) == 0)
 			alerts_notified(notify->extra);
 		else
-			work_expected(notify->extra);
+			tasks_expected(notify->extra);
 		PQfreemem(notify);
 	}
 }

@@ -27,7 +27,5 @@ extern bool db_may_pass(const char *sqlstate);
 
 /* send the most urgent statement, if there is any */
 extern void work_pump(void);
-/* a doorbell's payload: there are tasks for its action; NULL: maybe for any */
-extern void work_expected(const char *payload);
 
 #endif							/* RELAY_DB_H */

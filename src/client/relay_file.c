@@ -141,12 +141,14 @@ file_flush(void)
 	{
 		int			error = 0;
 		int			kept = 0;
+		int			n = nwritten;
 
 		/* a pipe or a device cannot be synced, and need not be */
 		if (file->written && fsync(file->fd) != 0 && errno != EINVAL && errno != EROFS)
 			error = errno;
 		file->written = false;
-		for (int i = 0; i < nwritten; i++)
+		/* the end of one may write others, which are not synced yet */
+		for (int i = 0; i < n; i++)
 		{
 			Job		   *job = written[i];
 
@@ -158,20 +160,22 @@ file_flush(void)
 			else
 				job_done(job, client_strdup("{\"written\": true}"));
 		}
-		nwritten = kept;
+		nwritten -= n;
+		memmove(written + kept, written + n, (size_t) nwritten * sizeof(Job *));
+		nwritten += kept;
 	}
 }
 
 void
 file_reopen(void)
 {
-	file_flush();
+	while (nwritten > 0)
+		file_flush();
 	for (File *file = files; file != NULL; file = file->next)
 	{
 		if (file->fd >= 0)
 			close(file->fd);
 		file->fd = -1;
-		file->torn = false;
 	}
 }
 

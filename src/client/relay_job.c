@@ -331,7 +331,7 @@ jobs_start_waiting(void)
 static void
 end(Job *job, RelayOutcome outcome, double retry_in, char *text)
 {
-	double		seconds = loop_now() - job->started;
+	double		seconds = job->state == JOB_RUNNING ? loop_now() - job->started : 0;
 
 	if (job->state == JOB_RUNNING)
 	{

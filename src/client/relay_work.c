@@ -10,7 +10,8 @@
  * one for long; other faults may lie in one task, too.  A batch that fails so is
  * tried again in groups, then each job alone.  One that fails alone is blocked:
  * of those one at a time is tried, with pauses, so that they do not keep the
- * others waiting.
+ * others waiting, and the one whose turn is longest due first, so that they do
+ * not keep each other waiting.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -21,7 +22,6 @@
 #include "protocol.h"
 #include "relay.h"
 #include "relay_db.h"
-#include "relay_json.h"
 
 #define MAX_BATCH		1000
 #define GROUP			32
@@ -31,7 +31,7 @@
 /* for this one statement */
 #define FROM_PATIENCE(parameter) \
 	" FROM (SELECT pg_catalog.set_config('lock_timeout', " parameter ", true)) AS patience"
-/* between tries of what is blocked; twice as long after each that fails */
+/* between tries of what is blocked; of the same job twice as long after each that fails */
 #define FIRST_PAUSE_S	0.05
 #define LAST_PAUSE_S	1
 /* a lease is extended when this part of it has passed */
@@ -50,8 +50,7 @@ static bool refused;			/* not to be tried again as it is */
 static bool passing;			/* try again later */
 static double asked_at;
 
-static double blocked_until;	/* what is blocked is not tried */
-static double blocked_pause = FIRST_PAUSE_S;
+static double blocked_until = INFINITY; /* what is blocked is not tried */
 static LoopTimer blocked_timer;
 
 /* what is being fetched */
@@ -78,26 +77,6 @@ wake(void *arg)
 	(void) arg;
 }
 
-void
-work_expected(const char *payload)
-{
-	static const char *const key[] = {"action"};
-	Slice		text = {payload, payload ? strlen(payload) : 0};
-	Slice		value;
-	Text		name = {0};
-
-	if (payload != NULL)
-	{
-		if (!json_valid(payload, text.len) || !json_find(text, key, 1, &value))
-			return;
-		json_unquote(&name, value);
-	}
-	for (Action *action = relay_config->actions; action != NULL; action = action->next)
-		if (payload == NULL || strcmp(action->name, name.data) == 0)
-			action->spec->target->more = true;
-	text_free(&name);
-}
-
 int
 work_unreported(void)
 {
@@ -110,7 +89,7 @@ work_blocked(void)
 	const JobList *const lists[] = {&relay_jobs, &relay_ended, &batch};
 	int			count = 0;
 
-	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+	for (int i = 0; i < 3; i++)
 		for (const Job *job = lists[i]->first; job != NULL; job = job->next)
 			count += job->blocked;
 	return count;
@@ -139,13 +118,11 @@ patience(const Job *job)
 	return job->together > 0 ? SHORT_PATIENCE : PATIENCE;
 }
 
-/* what is blocked one at a time, the rest with its like */
+/* each with its like */
 static bool
 may_join(const Job *job, const Job *first)
 {
-	if (first == NULL)
-		return !job->blocked || loop_now() >= blocked_until;
-	return !job->blocked && !first->blocked && job->together == first->together;
+	return !job->blocked && (first == NULL || job->together == first->together);
 }
 
 static int
@@ -168,10 +145,11 @@ block(Job *job, const char *what)
 		relay_warn_rarely(&warned_blocked, "%s of task %" PRId64 " (target \"%s\") has to wait: another "
 						  "transaction holds the lock of its run; see the oldest xact_start in "
 						  "pg_stat_activity", what, job->id, job->lane->name);
+	job->pause = job->blocked ? fmin(job->pause * 2, LAST_PAUSE_S) : FIRST_PAUSE_S;
 	job->together = 1;
 	job->blocked = true;
-	blocked_until = loop_now() + blocked_pause;
-	blocked_pause = blocked_pause * 2 < LAST_PAUSE_S ? blocked_pause * 2 : LAST_PAUSE_S;
+	job->try_at = loop_now() + job->pause;
+	blocked_until = loop_now() + FIRST_PAUSE_S;
 	loop_timer_set(&blocked_timer, blocked_until, wake, NULL);
 }
 
@@ -180,12 +158,30 @@ static void
 unblock(Job *job)
 {
 	if (job->blocked)
-	{
 		blocked_until = 0;
-		blocked_pause = FIRST_PAUSE_S;
-	}
 	job->blocked = false;
 	job->together = 0;
+}
+
+/* the one of what is blocked whose turn it is; NULL: none now */
+static Job *
+blocked_turn(void)
+{
+	const JobList *const lists[] = {&relay_jobs, &relay_ended};
+	Job		   *first = NULL;
+
+	if (loop_now() < blocked_until)
+		return NULL;
+	for (int i = 0; i < 2; i++)
+		for (Job *job = lists[i]->first; job != NULL; job = job->next)
+			if (job->blocked && (first == NULL || job->try_at < first->try_at))
+				first = job;
+	if (first != NULL && first->try_at <= loop_now())
+		return first;
+	blocked_until = first == NULL ? INFINITY : first->try_at;
+	if (first != NULL)
+		loop_timer_set(&blocked_timer, blocked_until, wake, NULL);
+	return NULL;
 }
 
 /* ---- outcomes ---- */
@@ -355,21 +351,21 @@ send_failed(void)
 		text_free(&arrays[i]);
 }
 
+static void
+send_batch(void)
+{
+	begin_statement();
+	(batch.first->outcome == RELAY_DONE ? send_done : send_failed) ();
+}
+
 static bool
 send_outcomes(void)
 {
-	bool		done;
-
 	/* by turns, so that neither kind waits for the end of the other */
 	if (relay_ended.count == 0 || (!gather(!failures_first) && !gather(failures_first)))
 		return false;
-	done = batch.first->outcome == RELAY_DONE;
-	failures_first = done;
-	begin_statement();
-	if (done)
-		send_done();
-	else
-		send_failed();
+	failures_first = batch.first->outcome == RELAY_DONE;
+	send_batch();
 	return true;
 }
 
@@ -425,8 +421,6 @@ extend_ended(void)
 	next_extend = INFINITY;
 	for (Job *job = relay_jobs.first; job != NULL; job = job->next)
 	{
-		double		when;
-
 		if (job->extending && !locked && !refused)
 			job->extend_at = loop_now() + job->lease * 0.1;
 		else if (job->extending && extending > 1)
@@ -434,9 +428,8 @@ extend_ended(void)
 		else if (job->extending)
 			block(job, "the extension of the lease");
 		job->extending = false;
-		when = job->blocked && job->extend_at < blocked_until ? blocked_until : job->extend_at;
-		if (!job->alert && !job->lost && when < next_extend)
-			next_extend = when;
+		if (!job->alert && !job->lost && !job->blocked && job->extend_at < next_extend)
+			next_extend = job->extend_at;
 	}
 	if (next_extend < INFINITY)
 		loop_timer_set(&extend_timer, next_extend, wake, NULL);
@@ -455,35 +448,14 @@ by_id(const void *a, const void *b)
 }
 
 /* In the order of their runs: the server locks these one after the other. */
-static bool
-send_extensions(void)
+static void
+send_extension(Job **jobs, int n)
 {
-	Job		  **jobs;
-	int			n = 0;
 	Text		ids = {0};
 	Text		tokens = {0};
 	Text		leases = {0};
-	const char *wait;
+	const char *wait = patience(jobs[0]);
 
-	if (relay_jobs.count == 0 || loop_now() < next_extend)
-		return false;
-	jobs = client_alloc((size_t) relay_jobs.count * sizeof(Job *));
-	for (Job *job = relay_jobs.first; job != NULL; job = job->next)
-	{
-		if (job->alert || job->lost || job->extend_at > loop_now() + job->lease * 0.05 ||
-			!may_join(job, n > 0 ? jobs[0] : NULL))
-			continue;
-		jobs[n++] = job;
-		if (n == most_together(jobs[0]))
-			break;
-	}
-	if (n == 0)
-	{
-		free(jobs);
-		extend_ended();
-		return false;
-	}
-	wait = patience(jobs[0]);
 	begin_statement();
 	extending = n;
 	qsort(jobs, (size_t) n, sizeof(Job *), by_id);
@@ -504,7 +476,49 @@ send_extensions(void)
 	text_free(&ids);
 	text_free(&tokens);
 	text_free(&leases);
+}
+
+static bool
+send_extensions(void)
+{
+	Job		  **jobs;
+	int			n = 0;
+
+	if (relay_jobs.count == 0 || loop_now() < next_extend)
+		return false;
+	jobs = client_alloc((size_t) relay_jobs.count * sizeof(Job *));
+	for (Job *job = relay_jobs.first; job != NULL; job = job->next)
+	{
+		if (job->alert || job->lost || job->extend_at > loop_now() + job->lease * 0.05 ||
+			!may_join(job, n > 0 ? jobs[0] : NULL))
+			continue;
+		jobs[n++] = job;
+		if (n == most_together(jobs[0]))
+			break;
+	}
+	if (n > 0)
+		send_extension(jobs, n);
+	else
+		extend_ended();
 	free(jobs);
+	return n > 0;
+}
+
+static bool
+send_blocked(void)
+{
+	Job		   *job = blocked_turn();
+
+	if (job == NULL)
+		return false;
+	if (job->state == JOB_ENDED)
+	{
+		list_remove(&relay_ended, job);
+		list_append(&batch, job);
+		send_batch();
+	}
+	else
+		send_extension(&job, 1);
 	return true;
 }
 
@@ -753,15 +767,29 @@ send_fetches(void)
 }
 
 /* Outcomes come without a pause where much is in flight: fetches have their turn. */
-void
-work_pump(void)
+static bool
+send_next(void)
 {
 	static bool fetch_first = false;
 
-	if (send_extensions() || alerts_send())
+	if (fetch_first ? send_fetches() : send_outcomes())
+	{
+		fetch_first = !fetch_first;
+		return true;
+	}
+	return fetch_first ? send_outcomes() : send_fetches();
+}
+
+/* and where alerts come without one, so have tasks */
+void
+work_pump(void)
+{
+	static bool alerts_first = true;
+
+	if (send_extensions() || send_blocked())
 		return;
-	if (fetch_first)
-		fetch_first = !send_fetches() && send_outcomes();
+	if (alerts_first ? alerts_send() : send_next())
+		alerts_first = !alerts_first;
 	else
-		fetch_first = send_outcomes() || !send_fetches();
+		(void) (alerts_first ? send_next() : alerts_send());
 }

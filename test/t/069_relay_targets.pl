@@ -201,6 +201,8 @@ emit_tasks($node, 'FIFO', 4);
 wait_for($node, q{SELECT count(*) > 0 FROM sopflow.tasks WHERE action = 'FIFO' AND last_error LIKE '%it is a pipe that is full, and nobody reads on'}, 'a pipe whose reader does not read');
 wait_for($node, q{SELECT count(*) FILTER (WHERE status = 'done') > 0 AND bool_and(status = 'done' OR last_error IS NOT NULL) FROM sopflow.tasks WHERE action = 'FIFO'}, 'after what it could take');
 like(deliver('WEB'), qr/^done/, 'does not stop it either');
+$relay->{handle}->signal('HUP');
+said($relay, qr/the configuration was read again/, 'files are opened anew');
 my $read = '';
 1 while sysread $fifo, $read, 65536, length $read;
 like(deliver('SMALL'), qr/^done/, 'when it reads again');

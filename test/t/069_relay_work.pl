@@ -102,8 +102,28 @@ wait_for_count('LONG', q{status = 'done' AND attempt = 1}, 9, 'those of the othe
 ask($locker, 'COMMIT');
 wait_until(sub { figure($relay, 'unreported') == 0 }, 'it was cancelled');
 is(delivered('LONG'), 10, 'nothing was delivered twice');
-close_session($locker);
 is(stop_relay($relay), 0, 'the relay ends');
+
+# one that is free again, beside one that is not
+make_action($node, 'LATER', {}, lease => '60 s');
+write_config($config, <<"END");
+metrics: {listen: 127.0.0.1:0}
+targets:
+  long: {type: webhook, url: "$web/delay/60000", timeout: 90s}
+  later: {type: webhook, url: "$web/delay/1000"}
+actions: {LONG: long, LATER: later}
+END
+$relay = start_relay($node, $config);
+emit_tasks($node, $_, 1) for qw(LONG LATER);
+wait_for_count($_, q{status = 'leased'}, 1, "$_: in flight") for qw(LONG LATER);
+my $other = open_session($node);
+ask($_->[0], "BEGIN; SELECT sopflow.cancel(sop_id => '$_->[1]')") for [ $locker, 'LONG' ], [ $other, 'LATER' ];
+wait_until(sub { figure($relay, 'blocked') == 2 && figure($relay, 'unreported') == 1 }, 'a lease and an outcome are blocked');
+ask($other, 'ROLLBACK');
+wait_for_count('LATER', q{status = 'done' AND attempt = 1}, 1, 'the outcome is reported when its run is free');
+is(figure($relay, 'blocked'), 1, 'while the lease is still blocked');
+close_session($_) for $locker, $other;
+$relay->{handle}->kill_kill(grace => 0);
 
 # --- a task that may not be extended ---
 
@@ -176,6 +196,7 @@ alerts: {target: log, state: "$dir/state"}
 END
 append_to_file("$dir/state", $node->safe_psql('postgres', 'SELECT coalesce(max(alert_id), 0) FROM sopflow.alerts') . "\n");
 $node->safe_psql('postgres', q{INSERT INTO sopflow.alert (kind, message, raised_at) SELECT 'failures', 'it rained', now() FROM generate_series(1, 450)});
+$node->safe_psql('postgres', 'SELECT sopflow.run_due()');
 $relay = start_relay($node, $config);
 wait_until(sub { -f "$dir/alerts" && slurp_file("$dir/alerts") =~ tr/\n// == 450 }, 'more alerts than the target takes at once are delivered');
 is(stop_relay($relay), 0, 'the relay ends');
