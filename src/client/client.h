@@ -120,12 +120,13 @@ extern PGresult *client_query(PGconn *conn, const char *sql, int nparams,
 extern PGresult *client_try_query(PGconn *conn, const char *sql, int nparams,
 								  const char *const *params);
 /*
- * PQexecParams() and its two halves.  After client_catch_signals(), SIGTERM and
- * SIGINT cancel a statement that does not end soon.  client_await() says whether
- * the result is there.
+ * PQexecParams() and its parts.  After client_catch_signals(), SIGTERM and
+ * SIGINT cancel a statement that does not end soon, and give up a server that
+ * does not answer.  client_await() says whether the result is there.
  */
 extern PGresult *client_exec(PGconn *conn, const char *sql, int nparams,
 							 const char *const *params);
+extern bool client_send(PGconn *conn, const char *sql, int nparams, const char *const *params);
 extern bool client_await(PGconn *conn, int timeout_ms);
 extern PGresult *client_result(PGconn *conn);
 /* say what a statement failed by; the exit code for it */

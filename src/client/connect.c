@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,8 +18,10 @@
 #define BACKOFF_FIRST_MS	250
 #define BACKOFF_LAST_MS		30000
 
-/* how long a statement may go on after SIGTERM or SIGINT */
+/* how long a statement may go on after SIGTERM or SIGINT, and after it was cancelled */
 #define STOP_MS				2000
+/* a server that was told so often and says nothing is given up */
+#define STOP_TRIES			4
 
 #define PARAMETER_COUNT 8
 
@@ -269,13 +272,37 @@ client_reconnect(PGconn *conn)
 	return NULL;
 }
 
+/*
+ * Have the statement cancelled; false where the server does not take that.  Its
+ * answer may never come, and PQcancel() waits for it: so a process of its own does.
+ */
+static bool
+cancel_statement(PGconn *conn)
+{
+	PGcancel   *cancel = PQgetCancel(conn);
+	pid_t		pid = fork();
+	char		error[256];
+	int			status;
+
+	if (pid == 0)
+	{
+		alarm(STOP_MS / 1000);
+		_exit(!PQcancel(cancel, error, sizeof(error)));
+	}
+	PQfreeCancel(cancel);
+	return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
 bool
 client_await(PGconn *conn, int timeout_ms)
 {
+	int			tries = 0;
+
 	while (PQisBusy(conn))
 	{
+		bool		unsent = PQflush(conn) > 0;
 		struct pollfd fds[2] = {
-			{PQsocket(conn), POLLIN, 0},
+			{PQsocket(conn), unsent ? POLLIN | POLLOUT : POLLIN, 0},
 			{client_stop ? -1 : client_signal_fd, POLLIN, 0},
 		};
 		bool		stopping = client_stop;
@@ -283,13 +310,9 @@ client_await(PGconn *conn, int timeout_ms)
 
 		if (ready == 0 && stopping)
 		{
-			PGcancel   *cancel = PQgetCancel(conn);
-			char		error[256];
-
 			/* where that cannot be said, nothing will come either */
-			if (cancel == NULL || !PQcancel(cancel, error, sizeof(error)))
+			if (++tries > STOP_TRIES || !cancel_statement(conn))
 				shutdown(PQsocket(conn), SHUT_RDWR);
-			PQfreeCancel(cancel);
 		}
 		else if (ready == 0)
 			return false;
@@ -315,12 +338,18 @@ client_result(PGconn *conn)
 	return result;
 }
 
+bool
+client_send(PGconn *conn, const char *sql, int nparams, const char *const *params)
+{
+	/* not even sending it may wait where no signal is heard */
+	return PQsetnonblocking(conn, 1) == 0 &&
+		PQsendQueryParams(conn, sql, nparams, NULL, params, NULL, NULL, 0);
+}
+
 PGresult *
 client_exec(PGconn *conn, const char *sql, int nparams, const char *const *params)
 {
-	if (!PQsendQueryParams(conn, sql, nparams, NULL, params, NULL, NULL, 0))
-		return NULL;
-	return client_result(conn);
+	return client_send(conn, sql, nparams, params) ? client_result(conn) : NULL;
 }
 
 bool

@@ -374,8 +374,7 @@ fileset_load(const FileSet *set, PGconn *conn, int *code)
 	const char *params[1] = {json};
 	PGresult   *result = NULL;
 
-	if (PQsendQueryParams(conn, "SELECT l.kind, l.name, l.change FROM sopflow.load_sop($1) l", 1,
-						  NULL, params, NULL, NULL, 0))
+	if (client_send(conn, "SELECT l.kind, l.name, l.change FROM sopflow.load_sop($1) l", 1, params))
 		result = wait_for_result(conn, set->part_count);
 	free(json);
 	if (PQresultStatus(result) == PGRES_TUPLES_OK)

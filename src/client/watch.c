@@ -112,6 +112,13 @@ read_file(Watched *file)
 		if (!file->unreadable)
 			client_warn("could not read \"%s\": %s; what it defined stays", file->path, error);
 		file->unreadable = true;
+		/* what it would have defined is gone with it; the same text is new if it comes back */
+		if (file->changed || file->failed)
+		{
+			free(file->text);
+			file->text = NULL;
+			file->changed = file->failed = false;
+		}
 		free(error);
 		return;
 	}

@@ -111,7 +111,52 @@ like($ingest->{err}, qr/lines 1 to 2 were not taken in\n/, 'and it says what is 
 ask($locker, 'ROLLBACK');
 is($node->safe_psql('postgres', q{SELECT position FROM sopflow.ingest_offset WHERE source = 'held'}), 0, 'the position stays');
 client_is('the same again', [ @event, '--source=held', { stdin => qq({"id":"x"}\n{"id":"y"}\n) } ], 0, '', qr/2 events taken in/);
+
+# --- a server that answers no more ---
+
+ask($locker, q{BEGIN; SELECT FROM sopflow.sop WHERE sop_id = 'ends' FOR UPDATE});
+$watch = start_client('load', '--watch', $file);
+wait_blocked('a load waits for a lock, and its backend for nothing');
+my $backend = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND wait_event_type = 'Lock'});
+kill 'STOP', $backend;
+is(stop_client($watch), 0, 'SIGTERM ends it though no cancel helps');
+kill 'CONT', $backend;
+ask($locker, 'ROLLBACK');
 ok(close_session($locker), 'the lock is gone');
+
+# what has taken so many bytes, and then is as dead as a broken network
+my $mute = PostgreSQL::Test::Utils::tempdir_short();
+my $wire = IPC::Run::start([ $^X, '-MIO::Select', '-MIO::Socket::UNIX', '-e', q{
+	my ($from, $to) = @ARGV;
+	my $listener = IO::Socket::UNIX->new(Local => $from, Listen => 5) or die $!;
+	print STDERR "listening\n";
+	my $client = $listener->accept;
+	my $server = IO::Socket::UNIX->new(Peer => $to) or die $!;
+	my $select = IO::Select->new($client, $server);
+	for (my $taken = 0; $taken < 100_000;)
+	{
+		for my $one ($select->can_read)
+		{
+			sysread $one, my $bytes, 8192 or exit;
+			syswrite $one == $client ? $server : $client, $bytes;
+			$taken += length $bytes if $one == $client;
+		}
+	}
+	print STDERR "mute\n";
+	sleep;
+}, "$mute/.s.PGSQL." . $node->port, $node->host . '/.s.PGSQL.' . $node->port ],
+	'2>', \my $said, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+$wire->pump until $said;
+my $big = file_with("$dir/big", join '', map { sprintf qq({"id":"m%d","c":{"x":"%s"}}\n), $_, 'x' x 3000 } 1 .. 900);
+{
+	local $ENV{PGHOST} = $mute;
+	$ingest = start_client(redirected("<'$big'", @event, '--source=mute', '--context-field=c'));
+}
+$wire->pump until $said =~ /mute/;
+is(stop_client($ingest), 3, 'SIGTERM ends it where nothing can be sent');
+like($ingest->{err}, qr/the connection is lost.*lines 1 to 900 were not taken in\n/s, 'and it says what is not taken in');
+$wire->kill_kill;
+is($node->safe_psql('postgres', q{SELECT count(*) FROM sopflow.ingest_offset WHERE source = 'mute'}), 0, 'nothing of it was');
 
 # --- a server that takes a connection and says nothing ---
 

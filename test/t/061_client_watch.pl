@@ -160,6 +160,17 @@ wait_output($watch, 'err', qr/one\.yml:\d+: error: .*"later"/, 'a file that need
 file_with($two, sop('sub', 'PUSH_CASE') . sop('later', 'PUSH_CASE'));
 wait_output($watch, 'err', qr/1 created.*0 created, 1 changed/s, 'is loaded when it is there');
 is(nodes_of('one'), 2, 'as it stands');
+unlink $bad or die;
+wait_output($watch, 'err', qr/could not read "\Q$bad\E"/, 'a file that was refused is deleted');
+$node->safe_psql('postgres', q{INSERT INTO sopflow.action (action) VALUES ('NONE')});
+file_with($two, sop('sub', 'PUSH_CASE', 'PUSH_CASE') . sop('later', 'PUSH_CASE'));
+wait_output($watch, 'err', qr/0 created, 1 changed/, 'another one is loaded');
+file_with($two, sop('sub', 'PUSH_CASE') . sop('later', 'PUSH_CASE'));
+wait_output($watch, 'err', qr/0 created, 1 changed/, 'and again');
+is(nodes_of('bad'), 0, 'the deleted one is not');
+file_with($bad, sop('bad', 'NONE'));
+wait_output($watch, 'err', qr/1 created/, 'but when it comes back');
+$node->safe_psql('postgres', q{DELETE FROM sopflow.sop WHERE sop_id = 'bad'; DELETE FROM sopflow.action WHERE action = 'NONE'});
 file_with($bad, sop('bad', 'PUSH_CASE'));
 wait_output($watch, 'err', qr/1 created/, 'the faulty one is repaired');
 file_with($one, sop('one', 'last', 'sub'));
