@@ -53,75 +53,108 @@ name_of(const cJSON *object)
 	return NULL;
 }
 
-static const cJSON *
-find_named(const cJSON *array, const char *name)
+typedef struct Named
 {
-	for (const cJSON *item = array->child; item != NULL; item = item->next)
-	{
-		char	   *theirs = name_of(item);
-		bool		same = theirs != NULL && strcmp(theirs, name) == 0;
+	char	   *name;
+	const cJSON *item;
+} Named;
 
-		free(theirs);
-		if (same)
-			return item;
-	}
-	return NULL;
+/* the parts of an array in the order of their names */
+typedef struct Names
+{
+	Named	   *items;
+	size_t		count;
+} Names;
+
+static int
+compare_named(const void *a, const void *b)
+{
+	return strcmp(((const Named *) a)->name, ((const Named *) b)->name);
 }
 
-/* Whether each part is an object with a name of its own. */
-static bool
-all_named(const cJSON *array)
+static void
+names_free(Names *names)
 {
-	if (!cJSON_IsArray(array))
-		return false;
-	for (const cJSON *item = array->child; item != NULL; item = item->next)
+	for (size_t i = 0; i < names->count; i++)
+		free(names->items[i].name);
+	free(names->items);
+	*names = (Names) {NULL, 0};
+}
+
+/* false unless each part is an object with a name of its own */
+static bool
+names_read(Names *names, const cJSON *array)
+{
+	bool		ok = cJSON_IsArray(array);
+
+	if (ok)
+		names->items = client_alloc(sizeof(Named) * (size_t) cJSON_GetArraySize(array));
+	for (const cJSON *item = ok ? array->child : NULL; ok && item != NULL; item = item->next)
 	{
 		char	   *name = cJSON_IsObject(item) ? name_of(item) : NULL;
 
-		/* two of one name cannot be told apart */
-		bool		ok = name != NULL && find_named(array, name) == item;
-
-		free(name);
-		if (!ok)
-			return false;
+		ok = name != NULL;
+		if (ok)
+			names->items[names->count++] = (Named) {name, item};
 	}
-	return true;
+	if (ok)
+		qsort(names->items, names->count, sizeof(Named), compare_named);
+	/* two of one name cannot be told apart */
+	for (size_t i = 1; ok && i < names->count; i++)
+		ok = strcmp(names->items[i - 1].name, names->items[i].name) != 0;
+	return ok;
+}
+
+static const cJSON *
+find_named(const Names *names, char *name)
+{
+	Named		wanted = {name, NULL};
+	const Named *found = bsearch(&wanted, names->items, names->count, sizeof(Named),
+								 compare_named);
+
+	return found != NULL ? found->item : NULL;
 }
 
 /* The names that are in both, in the order of one of them, as text. */
 static char *
-order_of(const cJSON *array, const cJSON *other)
+order_of(const cJSON *array, const Names *other)
 {
-	char	   *order = client_strdup("");
+	char	   *order = NULL;
+	size_t		size;
+	FILE	   *out = open_memstream(&order, &size);
+	bool		any = false;
 
+	if (out == NULL)
+		client_fatal(EXIT_FAILED, "out of memory");
 	for (const cJSON *item = array->child; item != NULL; item = item->next)
 	{
 		char	   *name = name_of(item);
 
 		if (find_named(other, name) != NULL)
 		{
-			char	   *longer = client_format("%s%s%s", order, *order ? ", " : "", name);
-
-			free(order);
-			order = longer;
+			fprintf(out, "%s%s", any ? ", " : "", name);
+			any = true;
 		}
 		free(name);
 	}
+	if (fclose(out) != 0)
+		client_fatal(EXIT_FAILED, "out of memory");
 	return order;
 }
 
 static void
-diff_named(FILE *out, const char *path, const cJSON *old, const cJSON *new)
+diff_named(FILE *out, const char *path, const cJSON *old, const Names *old_names,
+		   const cJSON *new, const Names *new_names)
 {
-	char	   *old_order = order_of(old, new);
-	char	   *new_order = order_of(new, old);
+	char	   *old_order = order_of(old, new_names);
+	char	   *new_order = order_of(new, old_names);
 
 	for (const cJSON *item = old->child; item != NULL; item = item->next)
 	{
 		char	   *name = name_of(item);
 		char	   *place = client_format("%s[%s]", path, name);
 
-		if (find_named(new, name) == NULL)
+		if (find_named(new_names, name) == NULL)
 			print_line(out, '-', place, item, NULL);
 		free(place);
 		free(name);
@@ -131,7 +164,7 @@ diff_named(FILE *out, const char *path, const cJSON *old, const cJSON *new)
 		char	   *name = name_of(item);
 		char	   *place = client_format("%s[%s]", path, name);
 
-		diff_values(out, place, find_named(old, name), item);
+		diff_values(out, place, find_named(old_names, name), item);
 		free(place);
 		free(name);
 	}
@@ -176,6 +209,8 @@ diff_objects(FILE *out, const char *path, const cJSON *old, const cJSON *new)
 static void
 diff_values(FILE *out, const char *path, const cJSON *old, const cJSON *new)
 {
+	Names		old_names = {NULL, 0};
+	Names		new_names = {NULL, 0};
 	char	   *before;
 	char	   *after;
 
@@ -183,8 +218,8 @@ diff_values(FILE *out, const char *path, const cJSON *old, const cJSON *new)
 		print_line(out, '+', path, NULL, new);
 	else if (cJSON_IsObject(old) && cJSON_IsObject(new))
 		diff_objects(out, path, old, new);
-	else if (all_named(old) && all_named(new))
-		diff_named(out, path, old, new);
+	else if (names_read(&old_names, old) && names_read(&new_names, new))
+		diff_named(out, path, old, &old_names, new, &new_names);
 	else
 	{
 		before = document_print(old, false);
@@ -194,6 +229,8 @@ diff_values(FILE *out, const char *path, const cJSON *old, const cJSON *new)
 		free(before);
 		free(after);
 	}
+	names_free(&old_names);
+	names_free(&new_names);
 }
 
 void

@@ -81,6 +81,15 @@ for my $change ('{"x":1,"name":"a"},{"x":3,"name":"a"}', '{"x":1,"name":"a"},{"x
 		qq{SOP "list" would be changed\n  ~ nodes[n].params.list: [{"x":1,"name":"a"},{"x":2,"name":"a"}] -> [$change]\n}, qr/1 changed/);
 }
 
+# Thousands of parts, of which one has changed.
+my $rules = sub { "rule_sets:\n  - name: many\n    facts: [{name: f, type: jsonb}]\n    rules:\n" . join '',
+	map { "      - {name: r$_, condition: \"f.a = '" . ($_ == 4000 ? $_[0] : 1) . "'\", actions: [{deny: x}]}\n" } 1 .. 10_000 };
+client_is('10,000 rules', [ 'load', '-', { stdin => $rules->(1) } ], 0, qr/"many" created/, qr/1 created/);
+my $used = (times)[2];
+client_is('one of them changes', [ 'load', '--dry-run', '-', { stdin => $rules->(2) } ], 0,
+	qq{rule set "many" would be changed\n  ~ rules[r4000].condition: "f.a = '1'" -> "f.a = '2'"\n}, qr/1 changed/);
+cmp_ok((times)[2] - $used, '<', 10, 'which is found without comparing each with each');
+
 # --- JSON whose name does not say so ---
 
 my $text = qq({"id": "json", "description": "x \xe2\x80\xa8 y \xc2\x85 z \x7f\xef\xbf\xbe", "nodes": [{"id": "n", "params": {"). 'k' x 1100 . qq(": 1}}]});
