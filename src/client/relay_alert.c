@@ -65,6 +65,7 @@ static int	nasked;
 static int	nsent;				/* of them in the statement that runs */
 static int64_t ended[MAX_ENDED];	/* the last ones, a ring: read before they were named */
 static unsigned nended;
+static bool checked;			/* that base is one of this database */
 static bool wanted;				/* there may be some to read */
 static double sent_at;			/* the reading that runs */
 static double complete_at = -1; /* the last reading, which left none */
@@ -365,17 +366,39 @@ reading_over(void)
 static const DbStatement reading = {take_rows, reading_failed, reading_over, NULL,
 "reading alerts"};
 
+/* Numbers that the database does not know are those of another, or of a later time. */
 static void
 take_base(const PGresult *result)
 {
-	base = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+	int64_t		last = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+	Alert	  **link = &alerts;
+
+	checked = wanted = true;
+	if (base >= 0 && base <= last)
+		return;
+	if (base > last)
+		relay_warn("all alerts up to %" PRId64 " are remembered as delivered, but the last one in the "
+				   "database is %" PRId64 ": those behind it are delivered", base, last);
+	base = last;
+	nended = 0;
+	while (*link != NULL)
+	{
+		Alert	   *alert = *link;
+
+		if (alert->state == ALERT_ENDED && alert->id > base)
+		{
+			*link = alert->next;
+			free(alert);
+		}
+		else
+			link = &alert->next;
+	}
 	write_state();
 }
 
 static void
 base_over(void)
 {
-	wanted |= base >= 0;
 }
 
 static const DbStatement finding_base = {take_base, reading_failed, base_over, NULL,
@@ -392,7 +415,7 @@ alerts_send(void)
 	if (!wanted || relay_draining || relay_config->alerts == NULL || nheld > MAX_HELD / 2)
 		return false;
 	wanted = false;
-	if (base < 0)
+	if (!checked)
 	{
 		db_send(&finding_base, "SELECT coalesce(max(alert_id), 0) FROM sopflow.alerts"
 				" WHERE sent_at IS NOT NULL", 0, NULL);
@@ -428,6 +451,7 @@ void
 alerts_expected(void)
 {
 	wanted = true;
+	checked = false;
 }
 
 static bool

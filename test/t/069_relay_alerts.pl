@@ -197,6 +197,22 @@ is(stop_relay($_), 0, 'it ends') for @relays;
 unlike($_->{out}, qr/warning/, 'and was not disturbed by the other') for @relays;
 is(slurp_file($state), last_alert() . "\n", 'the last one leaves a state');
 
+# --- a state of another database, or of a later time ---
+
+for my $number ('1000000 1000002', '99999999999999999999')
+{
+	write_config($state, "$number\n");
+	raise('of this one', 2);
+	$before = told($file);
+	$relay = start_relay($node, $config);
+	said($relay, qr/all alerts up to \d+ are remembered as delivered, but the last one in the database is \d+:/, "a state of $number");
+	raise('of this one', 1);
+	wait_until(sub { told($file) > $before }, 'alerts are told');
+	is((told($file))[-1], last_alert(), 'that come');
+	wait_until(sub { slurp_file($state) eq last_alert() . "\n" }, 'and remembered');
+	is(stop_relay($relay), 0, 'the relay ends');
+}
+
 # --- beside tasks ---
 
 my $server = start_server("$dir/requests");
