@@ -17,6 +17,14 @@ SELECT count(sopflow.emit('REMEMBER', id)) FROM remembered;
 SELECT sopflow.run_due();
 SELECT count(*), max(contexts) - min(contexts) AS more FROM context;
 
+-- Nor does a subject that cannot be looked up leave its error there.
+SELECT count(sopflow.emit('REMEMBER', 'x' || g)) FROM generate_series(1, 1000) g;
+BEGIN;
+SELECT sopflow.run_due();
+SELECT used_bytes < 500000 AS little FROM pg_backend_memory_contexts WHERE name = 'TopTransactionContext';
+COMMIT;
+SELECT sopflow.cancel(sop_id => 'remember');
+
 DELETE FROM sopflow.sop WHERE sop_id = 'remember';
 DELETE FROM sopflow.action WHERE action = 'REMEMBER';
 DROP TABLE remembered, context;
