@@ -114,6 +114,7 @@ write_state(void)
 	{
 		relay_warn("could not write \"%s\": %s", state_file, strerror(errno));
 		text_free(&text);
+		unlink(name);
 	}
 	else
 	{
