@@ -403,6 +403,8 @@ sf_shm_worker_attached(Oid dboid, int worker)
 	SfDatabase *database;
 	bool		attached;
 
+	if (sf_shared == NULL)
+		return false;
 	LWLockAcquire(sf_shared->lock, LW_SHARED);
 	database = sf_slot_find(dboid);
 	attached = database != NULL && database->workers[worker].pid != 0;
