@@ -76,11 +76,15 @@ static void
 print_fault(Top *top, FILE *out, const PGresult *result)
 {
 	char	   *error = client_server_error(result, top->conn);
+	char	   *rest = error;
 
 	top->failed = true;
 	fputs("error: ", out);
-	print_text(out, error);
-	fputc('\n', out);
+	for (char *line; (line = strsep(&rest, "\n")) != NULL;)
+	{
+		print_text(out, line);
+		fputc('\n', out);
+	}
 	free(error);
 }
 

@@ -250,7 +250,7 @@ my $steps = decode_json((client('simulate', '--json', '--context={"a": 1}', '--s
 is_deeply([ grep { defined } map { $_->{node_id} } @$steps ], [qw(node1 node2 node3 node4)], 'simulate --json');
 client_is('simulate with a bad context', [ 'simulate', '--context={', 'customer_care_sop' ], 1, '', qr/json/);
 client_is('top --once', [ 'top', '--once' ], 0, qr/\Asopflow  database "postgres".*^events .*^health\n.*^workers\nno worker runs\n.*^due next\n/ms, '');
-client_is('top of a role without rights', [ 'top', '--once', '-U', 'nobody' ], 1, qr/permission denied/, '');
+client_is('top of a role without rights', [ 'top', '--once', '-U', 'nobody' ], 1, qr/^error: permission denied[^\n\\]*\nHINT:  Ask /m, '');
 
 # --- tail ---
 
