@@ -4,16 +4,18 @@
 _sopflow()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev='' command='' i
-	local value_options='-d --dbname -h --host -p --port -U --username'
+	local value_options='-d --dbname -h --host -p --port -U --username' connection=()
 	COMPREPLY=()
 	[ "$COMP_CWORD" -gt 0 ] && prev=${COMP_WORDS[COMP_CWORD - 1]}
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		if [[ " $value_options " == *" ${COMP_WORDS[i]} "* ]]; then
+			connection+=("${COMP_WORDS[i]}")
+			[[ ${COMP_WORDS[i + 1]:-} != '=' ]] || i=$((i + 1))
 			i=$((i + 1))
-		elif [[ ${COMP_WORDS[i]} != -* && ${COMP_WORDS[i]} != '=' ]]; then
+			connection+=("${COMP_WORDS[i]}")
+		elif [[ -z $command && ${COMP_WORDS[i]} != -* && ${COMP_WORDS[i]} != '=' ]]; then
 			command=${COMP_WORDS[i]}
-			break
 		fi
 	done
 
@@ -53,7 +55,7 @@ _sopflow()
 		load | validate)
 			mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
 		export | diagram | simulate)
-			mapfile -t COMPREPLY < <(compgen -W "$(psql -XAtqwc 'SELECT sop_id FROM sopflow.sops' 2>/dev/null)" -- "$cur") ;;
+			mapfile -t COMPREPLY < <(compgen -W "$(psql "${connection[@]}" -XAtqwc 'SELECT sop_id FROM sopflow.sops' 2>/dev/null)" -- "$cur") ;;
 	esac
 }
 

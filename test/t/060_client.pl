@@ -39,7 +39,6 @@ for my $command (@commands)
 	is_deeply(\@described, \@options, "$command: the man page has its options");
 	cmp_ok(scalar @options, '>', 0, "$command: it has some");
 }
-like(slurp_file("$top/doc/sopflow.bash"), qr/complete .*_sopflow/, 'there is a completion');
 my ($version) = slurp_file("$top/sopflow.control") =~ /default_version = '(.*)'/;
 client_is('--version', ['--version'], 0, "sopflow $version\n", '');
 client_is('no command', [], 2, '', qr/no command was given\nTry "sopflow --help"/);
@@ -251,6 +250,27 @@ is_deeply([ grep { defined } map { $_->{node_id} } @$steps ], [qw(node1 node2 no
 client_is('simulate with a bad context', [ 'simulate', '--context={', 'customer_care_sop' ], 1, '', qr/json/);
 client_is('top --once', [ 'top', '--once' ], 0, qr/\Asopflow  database "postgres".*^events .*^health\n.*^workers\nno worker runs\n.*^due next\n/ms, '');
 client_is('top of a role without rights', [ 'top', '--once', '-U', 'nobody' ], 1, qr/^error: permission denied[^\n\\]*\nHINT:  Ask /m, '');
+
+# --- completion: the words as bash cuts them, the last is being typed ---
+
+sub completes
+{
+	my ($words, $wanted) = @_;
+	my ($code, $out, $err) = client([ 'bash', '-c', 'source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+		compopt() { :; }; _sopflow; printf "%s\n" "${COMPREPLY[@]}"', "$top/doc/sopflow.bash", 'sopflow', @$words ]);
+	is("$code $err" . join(' ', sort split /\n/, $out), "0 $wanted", "sopflow @$words<TAB>");
+	return;
+}
+completes(['di'], 'diagram');
+completes([ 'load', '--dr' ], '--dry-run');
+completes([ 'export', '--format', '=', 'y' ], 'yaml');
+completes([ 'diagram', '--format', 'd' ], 'dot');
+completes([ 'diagram', 'cust' ], 'customer_care_sop');
+completes([ '-d', 'postgres', 'diagram', 'cust' ], 'customer_care_sop');
+completes([ '-d', 'template1', 'diagram', 'cust' ], '');
+completes([ 'diagram', '--dbname', '=', 'template1', '--counts', 'cust' ], '');
+completes([ 'diagram', '-U', 'nobody', 'cust' ], '');
+completes([ '-d', 'postg' ], 'postgres');
 
 # --- tail ---
 
