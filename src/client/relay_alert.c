@@ -193,11 +193,13 @@ static void
 advance(void)
 {
 	/* a gap is passed when all that was named is read */
-	if (!wanted && db_ready())
-		for (Alert *it = alerts; it != NULL && it->state == ALERT_ENDED &&
-			 it->settled <= complete_at; it = it->next)
-			if (it->id > base)
-				base = it->id;
+	for (Alert *it = wanted || !db_ready() ? NULL : alerts; it != NULL; it = it->next)
+	{
+		if (it->state != ALERT_ENDED || it->settled > complete_at)
+			break;
+		if (it->id > base)
+			base = it->id;
+	}
 	while (alerts != NULL && passed(alerts))
 	{
 		Alert	   *next = alerts->next;

@@ -355,7 +355,10 @@ static void
 send_batch(void)
 {
 	begin_statement();
-	(batch.first->outcome == RELAY_DONE ? send_done : send_failed) ();
+	if (batch.first->outcome == RELAY_DONE)
+		send_done();
+	else
+		send_failed();
 }
 
 static bool
