@@ -14,6 +14,7 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "funcapi.h"
@@ -271,8 +272,12 @@ sf_delivery_subject_exists(const SfSop *sop, const SfRun *run, char **error)
 		schema = get_namespace_name(get_rel_namespace(sop->subject_relation));
 		type = get_atttype(sop->subject_relation, attnum);
 		values[0] = CStringGetTextDatum(run->subject_id);
-		/* compared in the column's own type, so that its index serves */
+		/*
+		 * compared in the column's own type, so that its index serves; of many
+		 * partitions only the subject's is locked
+		 */
 		sf_plan_query_as(sop->owner,
+						 get_rel_relkind(sop->subject_relation) == RELKIND_RELATION,
 						 psprintf("SELECT FROM %s WHERE %s = $1::%s LIMIT 1",
 								  quote_qualified_identifier(schema, relation),
 								  quote_identifier(sop->subject_key),

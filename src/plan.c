@@ -240,18 +240,24 @@ sf_plan_text(Oid role, const char *sql, int nargs, const Oid *types, const Datum
 }
 
 uint64
-sf_plan_query_as(Oid owner, const char *sql, int nargs, const Oid *types, const Datum *values,
-				 SfRowFn fn, void *arg)
+sf_plan_query_as(Oid owner, bool keep, const char *sql, int nargs, const Oid *types,
+				 const Datum *values, SfRowFn fn, void *arg)
 {
 	SfFrame		frame;
-	SPIPlanPtr	plan;
 	uint64		processed;
 
 	enter(&frame, owner, SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION, PINNED_PATH);
-	plan = text_plan(sql, nargs, types);
 	PushActiveSnapshot(GetLatestSnapshot());
-	plan_by_index(plan);
-	check_result(SPI_execute_plan(plan, (Datum *) values, NULL, true, 0), sql);
+	if (keep)
+	{
+		SPIPlanPtr	plan = text_plan(sql, nargs, types);
+
+		plan_by_index(plan);
+		check_result(SPI_execute_plan(plan, (Datum *) values, NULL, true, 0), sql);
+	}
+	else
+		check_result(SPI_execute_with_args(sql, nargs, (Oid *) types, (Datum *) values, NULL, true,
+										   0), sql);
 	PopActiveSnapshot();
 	processed = hand_out(fn, arg, frame.caller);
 	leave(&frame);

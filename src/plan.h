@@ -128,11 +128,11 @@ extern uint64 sf_plan_text(Oid role, const char *sql, int nargs, const Oid *type
 
 /*
  * Run a statement of ours over a user's table, with the rights of `owner`,
- * restricted, read-only, under the pinned search_path.  Its plan is kept by its
- * text.
+ * restricted, read-only, under the pinned search_path.  keep: its plan is kept by
+ * its text, and locks all that it may need whatever the values.
  */
-extern uint64 sf_plan_query_as(Oid owner, const char *sql, int nargs, const Oid *types,
-							   const Datum *values, SfRowFn fn, void *arg);
+extern uint64 sf_plan_query_as(Oid owner, bool keep, const char *sql, int nargs,
+							   const Oid *types, const Datum *values, SfRowFn fn, void *arg);
 
 /*
  * Prepare a query of a user's, one SELECT that reads only; an error where it

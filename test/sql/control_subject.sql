@@ -84,5 +84,19 @@ SELECT node_id, column_name, regexp_replace(message, '\d+', 'N') AS message FROM
 UPDATE sopflow.sop SET owner = quote_ident(current_user)::regrole;
 SELECT sopflow.run_due();
 SELECT status, held_by FROM sopflow.tasks WHERE run_id = :run;
+
+-- Of partitions only the subject's is locked.
+CREATE TABLE parted (id int PRIMARY KEY) PARTITION BY LIST (id);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1);
+CREATE TABLE parted_2 PARTITION OF parted FOR VALUES IN (2);
+INSERT INTO parted VALUES (1), (2);
+UPDATE sopflow.sop SET subject_relation = 'parted', subject_key = 'id' WHERE sop_id = 'odd';
+SELECT sopflow.start('odd', 2) > 0 AS started;
+SET sopflow.clock = '2030-01-07 15:05+00';
+BEGIN;
+SELECT sopflow.run_due();
+SELECT relation::regclass FROM pg_locks WHERE relation::regclass::text ~ '^parted_[12]$';
+COMMIT;
+SELECT subject_id, status FROM shown WHERE subject_id = '2' AND sop_id = 'odd';
 DROP VIEW shown;
-DROP TABLE "Odd Client";
+DROP TABLE parted, "Odd Client";
