@@ -36,7 +36,6 @@
 #define MAX_ENDED		4096
 #define SETTLED_S		600
 #define READ_AGAIN_S	5
-#define WRITE_AFTER_S	0.05
 
 typedef enum AlertState
 {
@@ -209,9 +208,9 @@ advance(void)
 		free(alerts);
 		alerts = next;
 	}
-	/* together with those that end at the same time */
+	/* in the next turn, together with those that end in this one */
 	if (write_timer.slot == 0)
-		loop_timer_set(&write_timer, loop_now() + WRITE_AFTER_S, write_due, NULL);
+		loop_timer_set(&write_timer, loop_now(), write_due, NULL);
 }
 
 static Alert *
