@@ -328,7 +328,8 @@ client_result(PGconn *conn)
 	PGresult   *result = NULL;
 	PGresult   *next;
 
-	while (client_await(conn, -1) && (next = PQgetResult(conn)) != NULL)
+	/* of a connection that is lost the reason is known, and PQgetResult() would add to it */
+	while (client_await(conn, -1) && !client_lost(conn) && (next = PQgetResult(conn)) != NULL)
 	{
 		if (result == NULL)
 			result = next;

@@ -169,7 +169,7 @@ load_set(const FileSet *set, PGconn *conn, bool dry)
 		if (!dry && !client_flush())
 			client_warn("the files were loaded, although what changed could not be printed");
 	}
-	if (PQtransactionStatus(conn) != PQTRANS_IDLE)
+	if (!client_lost(conn) && PQtransactionStatus(conn) != PQTRANS_IDLE)
 		PQclear(PQexec(conn, "ROLLBACK"));
 	PQclear(result);
 	cJSON_Delete(before);

@@ -120,6 +120,7 @@ wait_blocked('a load waits for a lock, and its backend for nothing');
 my $backend = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND wait_event_type = 'Lock'});
 kill 'STOP', $backend;
 is(stop_client($watch), 0, 'SIGTERM ends it though no cancel helps');
+unlike($watch->{err}, qr/invalid socket/, 'and it says why');
 kill 'CONT', $backend;
 ask($locker, 'ROLLBACK');
 ok(close_session($locker), 'the lock is gone');
