@@ -190,8 +190,8 @@ targets:
   log: {type: file, path: "$file.second"}
 alerts: {target: log, state: "$state"}
 END
-raise('for both', 1000);
 my @relays = map { start_relay($node, $_) } $config, $second;
+raise('for both', 1000);
 wait_until(sub { (grep { $_ > $before } told($_)) == 1000 }, 'each of two tells all') for $file, "$file.second";
 is(stop_relay($_), 0, 'it ends') for @relays;
 unlike($_->{out}, qr/warning/, 'and was not disturbed by the other') for @relays;
