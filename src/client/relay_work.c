@@ -424,7 +424,7 @@ extend_ended(void)
 	next_extend = INFINITY;
 	for (Job *job = relay_jobs.first; job != NULL; job = job->next)
 	{
-		if (job->extending && !locked && !refused)
+		if (job->extending && !job->blocked && !locked && !refused)
 			job->extend_at = loop_now() + job->lease * 0.1;
 		else if (job->extending && extending > 1)
 			split(job, extending);

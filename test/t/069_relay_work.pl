@@ -107,6 +107,7 @@ is(stop_relay($relay), 0, 'the relay ends');
 # one that is free again, beside one that is not
 make_action($node, 'LATER', {}, lease => '60 s');
 write_config($config, <<"END");
+connection: application_name=blocked
 metrics: {listen: 127.0.0.1:0}
 targets:
   long: {type: webhook, url: "$web/delay/60000", timeout: 90s}
@@ -122,6 +123,22 @@ wait_until(sub { figure($relay, 'blocked') == 2 && figure($relay, 'unreported') 
 ask($other, 'ROLLBACK');
 wait_for_count('LATER', q{status = 'done' AND attempt = 1}, 1, 'the outcome is reported when its run is free');
 is(figure($relay, 'blocked'), 1, 'while the lease is still blocked');
+
+# and whose tries end by something else
+my $begin = time;
+my $offset = -s $node->logfile;
+$node->safe_psql('postgres', q{DO $$
+	DECLARE
+		relay int := (SELECT pid FROM pg_stat_activity WHERE application_name = 'blocked');
+	BEGIN
+		FOR i IN 1..1000 LOOP
+			PERFORM pg_cancel_backend(relay);
+			PERFORM pg_sleep(0.003);
+		END LOOP;
+	END $$});
+my $tries = () = slurp_file($node->logfile, $offset) =~ /canceling statement due to user request/g;
+cmp_ok($tries, '>', 0, 'its tries are cancelled');
+cmp_ok($tries, '<', 10 + 2 * (time - $begin), 'and made with pauses all the same');
 close_session($_) for $locker, $other;
 $relay->{handle}->kill_kill(grace => 0);
 
