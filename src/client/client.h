@@ -28,7 +28,7 @@ typedef enum ExitCode
 	EXIT_USAGE = 2,				/* wrong options or arguments */
 	EXIT_CONNECTION = 3,		/* no connection, or it was lost */
 	EXIT_INVALID = 4,			/* a file or the input is not valid */
-	/* refused for now, by a lock or for want of something: the program ends with EXIT_FAILED */
+	/* not taken yet, by a lock or for want of something: the program ends with EXIT_FAILED */
 	EXIT_AGAIN = 5
 } ExitCode;
 

@@ -19,7 +19,7 @@
 
 #include "load.h"
 
-/* how often files are looked at, and what the server refused for now is tried again */
+/* how often files are looked at, and what the server could not take yet is tried again */
 #define LOOK_MS			1000
 
 /* a file is read when it has not changed for so long: an event said that it is complete ... */
@@ -64,7 +64,7 @@ typedef struct Watch
 	int			count;
 	int			fd;
 	long		loaded;			/* loads that succeeded */
-	long		not_before;		/* the server refused for now */
+	long		not_before;		/* the server could not take it yet */
 } Watch;
 
 static long

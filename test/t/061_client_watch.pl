@@ -181,7 +181,7 @@ file_with($one, sop('fresh', 'last'));
 wait_output($watch, 'err', qr/3 created/, 'are loaded together');
 is(stop_client($watch), 0, 'SIGTERM ends it');
 
-# What the server refuses for now.
+# What the server cannot take yet.
 {
 	local $ENV{PGOPTIONS} = '-c lock_timeout=100ms';
 	$watch = start_client('load', '--watch', $one, $bad);

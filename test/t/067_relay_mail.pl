@@ -229,7 +229,7 @@ is(words($headers->{Subject}), utf8($params{subject}), 'a long subject is folded
 
 like((deliver('REFUSED'))[0], qr/^dead\|1\|target "mail": .*550; the server said: 550 5\.1\.1 there is nobody of this name\|/, 'refused for good: dead at once, with the server\'s words');
 like((deliver('SECOND'))[0], qr/^dead\|1\|.*550/, 'also where only one of several is');
-like((deliver('DEFERRED'))[0], qr/^pending\|1\|.*451.*\|3600$/, 'refused for now: again');
+like((deliver('DEFERRED'))[0], qr/^pending\|1\|.*451.*\|3600$/, 'refused for a while: again');
 like((deliver('DOWN'))[0], qr/^pending\|1\|.*onnect.*\|3600$/, 'no server: again');
 
 like((deliver('ATGREETING'))[0], qr/^pending\|1\|target "mail": .*; the server said: 554-there is 554 no SMTP service here\|-\|3600$/, 'a server that refuses everybody: again');
